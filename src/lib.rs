@@ -1,0 +1,27 @@
+//! wiretoll sells WireGuard access for Lightning payments on the operator's own LND node.
+//!
+//! The house, from the door inwards; arrows point one way and siblings never import each other
+//! (`tests/layering.rs` holds it to that):
+//!
+//! ```text
+//! main -> cli -> lifecycle -> { http, workers } -> app -> { store, lnd, wireguard } -> config -> domain
+//! ```
+//!
+//! | folder | its one job |
+//! |---|---|
+//! | [`domain`] | types and rules, pure |
+//! | [`store`] | SQL on SQLite and Postgres; one method is one statement or one transaction |
+//! | [`lnd`] | the client of an LND node |
+//! | [`lnd_simulator`] | a node to buy from without bitcoin: for `demo`, `dev` and tests |
+//! | [`wireguard`] | the text of a customer's config |
+//! | [`app`] | one file a verb: the only place where effects are ordered |
+//! | [`http`] | one folder an API family: wire types, limits, errors; no rules |
+//! | [`workers`] | reconcilers that need no input: invoices, sweep, expiry |
+//! | [`config`] | the operator's file, with every mistake reported at once |
+//! | [`lifecycle`] | starts everything, stops everything |
+//! | [`cli`] | the commands |
+//!
+//! Beside them, for everybody: [`clock`], [`random`] and [`stop`]; and [`lnd_proto`], LND's messages, for `lnd` and
+//! `lnd_simulator`.
+
+pub mod lnd_proto;
