@@ -24,4 +24,8 @@
 //! Beside them, for everybody: [`clock`], [`random`] and [`stop`]; and [`lnd_proto`], LND's messages, for `lnd` and
 //! `lnd_simulator`.
 
+pub mod clock;
+pub mod domain;
 pub mod lnd_proto;
+pub mod random;
+pub mod stop;

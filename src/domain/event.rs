@@ -1,0 +1,81 @@
+//! Facts, committed with what caused them: the audit trail now, webhook deliveries later. Never a secret in them.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::time::Timestamp;
+
+/// The version of the data of every event type; raised when a field changes its meaning.
+pub const SCHEMA_VERSION: i64 = 1;
+
+/// What happened. The name on the wire is fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    OrderCreated,
+    OrderPaid,
+    OrderPaidLate,
+    OrderExpired,
+    OrderFailed,
+    OrderRefundDue,
+    PaymentOrphaned,
+    PaymentUnderpaid,
+    SubscriptionCreated,
+    SubscriptionRenewed,
+    SubscriptionReleased,
+    ClaimBound,
+    ClaimKeyErased,
+}
+
+/// What it happened to; events of one subject are numbered without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Order(Uuid),
+    Subscription(Uuid),
+    Payment(Uuid),
+}
+
+/// An event as it is read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub id: Uuid,
+    pub event_type: String,
+    pub sequence: i64,
+    pub occurred_at: Timestamp,
+    pub data: Value,
+}
+
+impl EventType {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OrderCreated => "order.created",
+            Self::OrderPaid => "order.paid",
+            Self::OrderPaidLate => "order.paid_late",
+            Self::OrderExpired => "order.expired",
+            Self::OrderFailed => "order.failed",
+            Self::OrderRefundDue => "order.refund_due",
+            Self::PaymentOrphaned => "payment.orphaned",
+            Self::PaymentUnderpaid => "payment.underpaid",
+            Self::SubscriptionCreated => "subscription.created",
+            Self::SubscriptionRenewed => "subscription.renewed",
+            Self::SubscriptionReleased => "subscription.released",
+            Self::ClaimBound => "claim.bound",
+            Self::ClaimKeyErased => "claim.key_erased",
+        }
+    }
+}
+
+impl Subject {
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Order(_) => "order",
+            Self::Subscription(_) => "subscription",
+            Self::Payment(_) => "payment",
+        }
+    }
+
+    pub const fn id(self) -> Uuid {
+        match self {
+            Self::Order(id) | Self::Subscription(id) | Self::Payment(id) => id,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Types and rules: pure, synchronous, and without a database, a network or a clock of their own.
+
+pub mod bolt11;
+pub mod event;
+pub mod instance_key;
+pub mod keys;
+pub mod lightning;
+pub mod money;
+pub mod order;
+pub mod payment;
+pub mod peer;
+pub mod plan;
+pub mod server;
+pub mod settle_progress;
+pub mod subscription;
+pub mod time;
+
+/// Text from outside that is not what it should be; the message names what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+impl Invalid {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}

@@ -1,0 +1,126 @@
+//! An order: one intent to buy, and the states it goes through.
+//!
+//! `creating -> pending -> paid`, `creating -> failed`, `pending -> expired`, and `expired -> paid` when a payment
+//! settles late. `paid` is final. The transitions themselves are compare-and-set statements of the store.
+
+use uuid::Uuid;
+
+use super::instance_key::KeyId;
+use super::keys::PublicKey;
+use super::lightning::PaymentHash;
+use super::money::Quote;
+use super::server::ServerId;
+use super::time::{DAY, Timestamp};
+
+/// How long an expired order is still shown as unpaid before it is 404.
+const EXPIRED_SHOWN: i64 = DAY;
+
+/// An order with everything that is known about it.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub id: Uuid,
+    /// The instance key that preimage and claim token derive from.
+    pub key_id: KeyId,
+    pub kind: OrderKind,
+    /// Where a new subscription was ordered; for a renewal, where its subscription lived when it was ordered.
+    pub server_id: ServerId,
+    /// The customer's own key, named when the order was created.
+    pub public_key: Option<PublicKey>,
+    pub claim_by: ClaimBy,
+    pub months: u32,
+    pub quote: Quote,
+    pub payment_hash: PaymentHash,
+    pub created_at: Timestamp,
+    pub state: OrderState,
+    /// What the order brought: the subscription that it founded or extended, once it is paid and delivered.
+    pub subscription_id: Option<Uuid>,
+    /// Counts the changes that a client can see.
+    pub revision: i64,
+}
+
+/// The invoice that the customer was shown; it was checked before it was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownInvoice {
+    /// BOLT 11 text.
+    pub text: String,
+    pub expires_at: Timestamp,
+}
+
+/// What a customer asked for, before it has a price or an invoice.
+#[derive(Debug, Clone)]
+pub struct Purchase {
+    pub kind: OrderKind,
+    pub server_id: ServerId,
+    pub months: u32,
+    pub public_key: Option<PublicKey>,
+    pub claim_by: ClaimBy,
+    pub referral_code: Option<String>,
+}
+
+/// What is bought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderKind {
+    New,
+    /// Extends this subscription.
+    Renewal(Uuid),
+}
+
+/// What a claim must show: today's clients know only the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimBy {
+    PaymentHash,
+    ClaimToken,
+}
+
+/// Where an order stands, with what is known there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderState {
+    /// Stored before LND is asked; resumed or failed by whoever finds it.
+    Creating,
+    /// Shown to the customer and open at the node.
+    Pending(ShownInvoice),
+    /// Settled; `paid_at` is the node's settle date.
+    Paid { invoice: ShownInvoice, paid_at: Timestamp },
+    /// Closed by the node's word that the invoice can never settle.
+    Expired { invoice: ShownInvoice, closed_at: Timestamp },
+    /// No invoice was ever shown.
+    Failed { closed_at: Timestamp },
+}
+
+impl Order {
+    /// The invoice, from the moment that it is stored.
+    pub const fn invoice(&self) -> Option<&ShownInvoice> {
+        match &self.state {
+            OrderState::Pending(invoice) | OrderState::Paid { invoice, .. } | OrderState::Expired { invoice, .. } => {
+                Some(invoice)
+            }
+            OrderState::Creating | OrderState::Failed { .. } => None,
+        }
+    }
+
+    pub const fn is_paid(&self) -> bool {
+        matches!(self.state, OrderState::Paid { .. })
+    }
+
+    /// Whether a customer may still ask about it; an order that never had an invoice is nobody's business.
+    pub fn is_visible(&self, now: Timestamp) -> bool {
+        match &self.state {
+            OrderState::Pending(_) | OrderState::Paid { .. } => true,
+            OrderState::Expired { closed_at, .. } => now.since(*closed_at) < EXPIRED_SHOWN,
+            OrderState::Creating | OrderState::Failed { .. } => false,
+        }
+    }
+}
+
+impl OrderState {
+    /// The word in the database and in `explain`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Pending(_) => "pending",
+            Self::Paid { .. } => "paid",
+            Self::Expired { .. } => "expired",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Money that arrived, and what became of it.
+
+use uuid::Uuid;
+
+use super::money::Msats;
+use super::time::Timestamp;
+
+/// What a provider says about a settled payment: all that `settle` needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    pub provider: Provider,
+    /// Unique with the provider: the payment hash on Lightning.
+    pub external_id: String,
+    pub amount: Msats,
+    /// The provider's own time of settlement.
+    pub settled_at: Timestamp,
+}
+
+/// Who took the money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    Lightning,
+}
+
+/// The one automatic answer to a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// In time: the order was delivered.
+    Applied,
+    /// After the deadline, and honoured in full.
+    AppliedLate,
+    /// Nothing could be given for it: the operator owes a refund.
+    RefundDue,
+    /// Names an order that this database does not know (a restored backup).
+    Orphaned,
+    /// Less than the price, which LND never settles: recorded, not honoured.
+    Underpaid,
+}
+
+/// A line of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    pub id: Uuid,
+    pub order_id: Option<Uuid>,
+    pub evidence: Evidence,
+    /// What was paid beyond the price.
+    pub excess: Msats,
+    pub outcome: Outcome,
+    pub recorded_at: Timestamp,
+}
+
+impl Provider {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lightning => "lightning",
+        }
+    }
+}
+
+impl Outcome {
+    pub const ALL: [Self; 5] = [Self::Applied, Self::AppliedLate, Self::RefundDue, Self::Orphaned, Self::Underpaid];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::AppliedLate => "applied_late",
+            Self::RefundDue => "refund_due",
+            Self::Orphaned => "orphaned",
+            Self::Underpaid => "underpaid",
+        }
+    }
+}
