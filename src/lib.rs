@@ -25,6 +25,7 @@
 //! `lnd_simulator`.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod lnd_proto;
 pub mod random;

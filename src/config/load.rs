@@ -1,0 +1,110 @@
+//! From a file and the environment to a [`Config`], or to everything that is wrong with them.
+
+use std::path::Path;
+
+use toml::Table;
+
+use super::environment::{Environment, INSTANCE_KEY};
+use super::problem::{Problem, Problems};
+use super::section::{Section, read_root};
+use super::{Config, prices, servers, settings};
+use crate::domain::instance_key::Keyring;
+use crate::domain::time::Timestamp;
+
+/// What a section needs besides its own keys.
+struct Surroundings<'a> {
+    folder: &'a Path,
+    instance_key: Option<Keyring>,
+    now: Timestamp,
+}
+
+impl Config {
+    /// Reads the file at `path`, or nothing but the environment where there is none.
+    ///
+    /// Relative paths in it are relative to the folder of the file. `now` tells a rate from the future.
+    ///
+    /// # Errors
+    /// Every mistake at once; a file that cannot be read, or is no TOML, hides the others.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        now: Timestamp,
+    ) -> Result<Self, Problems> {
+        let Some(path) = path else { return Self::parse("", Path::new(""), environment, now) };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let remedy = "for example: wiretoll config example > wiretoll.toml";
+            Problems(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"), remedy)])
+        })?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new("")), environment, now)
+    }
+
+    /// [`Config::load`] with the text of the file and the folder that it lies in.
+    pub fn parse(
+        text: &str,
+        folder: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        now: Timestamp,
+    ) -> Result<Self, Problems> {
+        let mut file = text.parse::<Table>().map_err(|error| syntax_problem(text, &error))?;
+        let environment = Environment::new(environment);
+        let mut problems = Vec::new();
+        environment.apply(&mut file, &mut problems);
+        let instance_key = given_instance_key(&environment, &mut problems);
+        let around = Surroundings { folder, instance_key, now };
+        let config = read_root(&file, &mut problems, |root| read(root, around));
+        environment.attribute(&mut problems);
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(Problems(problems)),
+        }
+    }
+}
+
+/// Reads every section before it gives up on any.
+fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
+    let folder = around.folder;
+    let service = root.section("service", |section| settings::service(section, folder));
+    let (service, data_folder) = service.unzip();
+    let data_folder = data_folder.unwrap_or_else(|| folder.to_owned());
+    let log = root.section("log", settings::log);
+    let database = root.section("database", |section| settings::database(section, &data_folder));
+    let read_key = |section: &mut Section<'_>| settings::instance_key(section, &data_folder, around.instance_key);
+    let instance_key = root.section("instance_key", read_key);
+    let lnd = root.section("lnd", |section| settings::lnd(section, folder)).flatten();
+    let orders = root.section("orders", settings::orders);
+    let holds = root.section("holds", settings::holds);
+    let limits = root.section("limits", settings::limits);
+    let prices = prices::prices(root, around.now);
+    let servers = servers::servers(root);
+    let (plans, rate) = prices?;
+    Some(Config {
+        service: service?,
+        log: log?,
+        database: database?,
+        instance_key: instance_key?,
+        lnd: lnd?,
+        orders: orders?,
+        holds: holds?,
+        limits: limits?,
+        rate,
+        plans,
+        servers: servers?,
+    })
+}
+
+fn given_instance_key(environment: &Environment, problems: &mut Vec<Problem>) -> Option<Keyring> {
+    let remedy = "for example: 1:<64 hexadecimal digits>, as the file of an instance key has it";
+    let keyring = Keyring::parse(environment.instance_key()?);
+    keyring.map_err(|wrong| problems.push(Problem::new(INSTANCE_KEY, wrong.to_string(), remedy))).ok()
+}
+
+/// Line and column without the line itself: it may hold a secret.
+fn syntax_problem(text: &str, error: &toml::de::Error) -> Problems {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let what = format!("not TOML: {}", error.message().replace('\n', ", "));
+    let remedy = "for example: text in quotes, key = \"value\"; see https://toml.io";
+    Problems(vec![Problem::new(format!("line {line}, column {column}"), what, remedy)])
+}

@@ -1,0 +1,213 @@
+//! The operator's settings, as typed values. [`Config`] is what the rest of the house reads.
+//!
+//! They come from a TOML file and from the environment, which overrides it: `WIRETOLL_LND__ADDRESS` is the key
+//! `address` of the section `[lnd]`. [`Config::load`] reports every mistake at once, and shows no value that it
+//! read: any of them may be a secret, pasted into the wrong line.
+
+mod environment;
+mod example;
+mod load;
+mod network;
+mod prices;
+mod problem;
+mod section;
+mod servers;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::instance_key::Keyring;
+use crate::domain::lightning::Network;
+use crate::domain::money::Rate;
+use crate::domain::plan::Plans;
+use crate::domain::server::Server;
+use crate::domain::subscription::Holds;
+
+pub use example::example;
+pub use problem::{Problem, Problems};
+
+/// Everything that `serve` needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub service: Service,
+    pub log: Log,
+    pub database: Database,
+    pub instance_key: KeySource,
+    pub lnd: Lnd,
+    pub orders: Orders,
+    pub holds: Holds,
+    pub limits: Limits,
+    pub rate: Option<RateSource>,
+    pub plans: Plans,
+    pub servers: Vec<Server>,
+}
+
+/// The service itself: its name and where it listens.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Begins the memo of every invoice: `<name> subscription <order id>`.
+    pub name: String,
+    pub listen: SocketAddr,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// What is logged, and in which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    pub format: LogFormat,
+    /// The least severe level that is written.
+    pub level: tracing::Level,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line, for collectors.
+    Json,
+}
+
+/// Where orders live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// One file beside the program.
+    Sqlite(PathBuf),
+    /// A `postgres://` URL; it may hold a password, so it is never shown.
+    Postgres(SecretText),
+}
+
+/// Where the instance key comes from.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// Made by itself, with mode 0600, only when the database is empty.
+    File(PathBuf),
+    /// Given in the environment.
+    Given(Keyring),
+}
+
+/// How to reach the operator's node.
+#[derive(Debug, Clone)]
+pub struct Lnd {
+    /// `https://host:10009`.
+    pub address: String,
+    pub trust: LndTrust,
+    pub macaroon: MacaroonSource,
+    pub network: Network,
+}
+
+/// Why we believe that it is the operator's node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LndTrust {
+    /// LND's own `tls.cert`, read again at every connection; a PEM file with two certificates allows both.
+    PinnedCertificate(PathBuf),
+    /// A certificate by a public authority, for a node behind a proxy.
+    PublicCa,
+}
+
+/// The macaroon, read again at every connection where it is a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MacaroonSource {
+    /// LND's binary file.
+    File(PathBuf),
+    /// Hexadecimal or base64 text.
+    Text(SecretText),
+}
+
+/// Text that `Debug` does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(String);
+
+/// How orders are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Orders {
+    pub invoice_lifetime: Duration,
+    /// Refuses claims that show only the payment hash.
+    pub require_claim_token: bool,
+    /// Hop hints for a node with private channels only.
+    pub private_route_hints: bool,
+}
+
+/// Where the exchange rate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RateSource {
+    Pinned(PinnedRate),
+}
+
+/// An exchange rate that the operator set by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedRate {
+    pub rate: Rate,
+    /// No invoice is made at a rate older than this.
+    pub max_age: Duration,
+}
+
+/// Bounds on what one client may do; every one is for an address prefix (/24, /56) unless it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// create and renew.
+    pub create: Quota,
+    pub check_per_hash: Quota,
+    pub check: Quota,
+    pub claim: Quota,
+    pub status: Quota,
+    /// Invoices that one prefix may have open at a time.
+    pub open_orders: u32,
+}
+
+/// So many at once, then so many a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    pub burst: u32,
+    pub per_minute: u32,
+}
+
+impl SecretText {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretText(hidden)")
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: tracing::Level::INFO }
+    }
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        Self { invoice_lifetime: Duration::from_mins(15), require_claim_token: false, private_route_hints: false }
+    }
+}
+
+impl Default for Limits {
+    /// What today's clients need, and little more: the fastest polls every 3 s.
+    fn default() -> Self {
+        let steady = |burst, per_minute| Quota { burst, per_minute };
+        Self {
+            create: steady(20, 20),
+            check_per_hash: steady(60, 30),
+            check: steady(600, 600),
+            claim: steady(30, 30),
+            status: steady(30, 30),
+            open_orders: 40,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Host names and the URLs made of them, checked as strictly as WireGuard's and LND's clients read them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use toml::Value;
+
+use super::value::text;
+use crate::domain::Invalid;
+
+const LONGEST_HOST: usize = 253;
+const LONGEST_LABEL: usize = 63;
+
+/// A host name or an IPv4 address: no colon, no white space, nothing that could begin a line of a config file.
+pub fn host(value: &Value) -> Result<String, Invalid> {
+    let host = text(value)?;
+    if is_host(host) {
+        Ok(host.to_owned())
+    } else {
+        Err(Invalid::new("a host name is expected: letters, digits, hyphens and dots; no port, no scheme"))
+    }
+}
+
+/// `https://host:port`, the form of LND's gRPC address.
+pub fn https_address(value: &Value) -> Result<String, Invalid> {
+    let address = text(value)?;
+    let authority = address.strip_prefix("https://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let parts = authority.and_then(|authority| authority.rsplit_once(':'));
+    match parts {
+        Some((host, port)) if is_host_or_ipv6(host) && is_port(port) => {
+            Ok(address.strip_suffix('/').unwrap_or(address).to_owned())
+        }
+        _ => {
+            Err(Invalid::new("an address is expected that begins with https:// and ends with a port; LND has no other"))
+        }
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let digits_and_dots = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let names = host.len() <= LONGEST_HOST && host.split('.').all(is_label);
+    if digits_and_dots { host.parse::<Ipv4Addr>().is_ok() } else { names }
+}
+
+/// RFC 1123, section 2.1.
+fn is_label(label: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let hyphen_at_an_end = label.starts_with('-') || label.ends_with('-');
+    (1..=LONGEST_LABEL).contains(&label.len()) && label.bytes().all(allowed) && !hyphen_at_an_end
+}
+
+fn is_host_or_ipv6(host: &str) -> bool {
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    bracketed.map_or_else(|| is_host(host), |inner| inner.parse::<Ipv6Addr>().is_ok())
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Value {
+        Value::String(text.to_owned())
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_ipv4_address_and_nothing_else() {
+        let longest_label = "a".repeat(63);
+        for good in ["de1.example.net", "localhost", "203.0.113.7", "1and1.example", &longest_label] {
+            assert!(host(&value(good)).is_ok(), "{good}");
+        }
+        let too_long_label = "a".repeat(64);
+        let too_long = "a.".repeat(126) + "ab";
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "a.",
+            "-a.example",
+            "a-.example",
+            "de1.example.net:51820",
+            "https://a.example",
+            "::1",
+            "a b",
+            "a_b",
+            "ä.example",
+            "300.1.1.1",
+            "1.2.3",
+            "a\nPostUp = reboot",
+            "a\r",
+            "a\0",
+            &too_long_label,
+            &too_long,
+        ] {
+            assert!(host(&value(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lnd_s_address_has_tls_and_a_port() {
+        for good in ["https://127.0.0.1:10009", "https://lnd.example:10009/", "https://[::1]:10009"] {
+            assert!(https_address(&value(good)).is_ok(), "{good}");
+        }
+        assert_eq!(https_address(&value("https://a:1/")), Ok("https://a:1".to_owned()));
+        for bad in [
+            "",
+            "https://",
+            "https://a",
+            "https://a:",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:+1",
+            "http://a:10009",
+            "a:10009",
+            "https://::1:10009",
+            "https://user:password@a:10009",
+            "https://a:10009/path",
+            "https://a:1\n",
+        ] {
+            assert!(https_address(&value(bad)).is_err(), "{bad:?}");
+        }
+    }
+}

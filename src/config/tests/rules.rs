@@ -1,0 +1,199 @@
+//! One test a rule, at its edges.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{KEY, LEAST, OTHER_SERVER, assert_edges, least_and, least_with, parse, wrong_keys};
+use crate::config::RateSource;
+use crate::config::{Database, KeySource, LndTrust, LogFormat, MacaroonSource, Quota};
+use crate::domain::money::{Price, Sats, UsdCents};
+
+#[test]
+fn what_is_left_out_has_the_documented_default() {
+    let config = parse(LEAST).unwrap();
+    assert_eq!(config.service.name, "wiretoll");
+    assert_eq!(config.service.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.database, Database::Sqlite(PathBuf::from("/etc/wiretoll/wiretoll.db")));
+    assert!(matches!(&config.instance_key, KeySource::File(file) if file == Path::new("/etc/wiretoll/instance.key")));
+    assert_eq!(config.orders.invoice_lifetime, Duration::from_mins(15));
+    assert_eq!(config.limits.check, Quota { burst: 600, per_minute: 600 });
+    assert_eq!(config.servers[0].endpoint(), "de1.example.net:51820");
+    assert_eq!(config.servers[0].pool.first_port(), 35_000);
+}
+
+#[test]
+fn the_standard_plans_are_the_contract_s() {
+    let file = least_with("[[plans]]\n    months = 1\n    sats = 4500", "");
+    assert_eq!(wrong_keys(&file), ["rate"]);
+    let rate = "[rate]\nusd_per_btc = 100000\nas_of = 2026-11-22T12:00:00Z\nmax_age = '24h'";
+    let config = parse(&format!("{file}\n{rate}")).unwrap();
+    let plans: Vec<_> = config.plans.iter().map(|plan| (plan.months, plan.price)).collect();
+    let usd = |cents| Price::Usd(UsdCents::new(cents));
+    assert_eq!(plans, [(1, usd(300)), (3, usd(855)), (6, usd(1_620)), (12, usd(2_880))]);
+    let Some(RateSource::Pinned(pinned)) = config.rate else { panic!("no rate") };
+    assert_eq!(pinned.rate.cents_per_btc, 10_000_000);
+}
+
+#[test]
+fn every_setting_is_read_to_its_own_place() {
+    let text = r#"
+        service = { name = "Tolls", listen = "[::1]:80", trusted_proxies = ["10.0.0.1", "fd00::/8"], data_folder = "/data" }
+        log = { format = "json", level = "debug" }
+        database.url = "sqlite:orders.db"
+        instance_key.file = "root.key"
+        lnd = { address = "https://lnd:10009", public_ca = true, macaroon = "0201", network = "mainnet" }
+        orders = { invoice_lifetime = "24h", require_claim_token = true, private_route_hints = true }
+        holds = { slot = "1s", quarantine = "2s", private_key = "1h" }
+        limits = { create = { burst = 1, per_minute = 2 }, check_per_hash = { burst = 3 }, check = { per_minute = 4 },
+                   claim = { burst = 5 }, status = { per_minute = 6 }, open_orders = 7 }
+        plans = [{ months = 36, sats = 100000000 }]
+        servers = [{ id = "aa", country = "C", city = "D", flag = "F", domain = "a.example", port = 1, pool = "10.1.0.0/29",
+                     public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", first_port = 1024, capacity = 5 }]
+    "#;
+    let config = parse(text).unwrap();
+    assert_eq!(config.service.trusted_proxies.len(), 2);
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Json, tracing::Level::DEBUG));
+    assert_eq!(config.database, Database::Sqlite(PathBuf::from("/data/orders.db")));
+    assert!(matches!(&config.instance_key, KeySource::File(file) if file == Path::new("/data/root.key")));
+    assert_eq!(config.lnd.trust, LndTrust::PublicCa);
+    assert!(matches!(&config.lnd.macaroon, MacaroonSource::Text(text) if text.expose() == "0201"));
+    assert!(config.orders.require_claim_token && config.orders.private_route_hints);
+    assert_eq!((config.holds.hold_millis, config.holds.quarantine_millis), (1_000, 2_000));
+    assert_eq!(config.holds.private_key_millis, 3_600_000);
+    let limits = config.limits;
+    assert_eq!((limits.create, limits.check_per_hash.burst), (Quota { burst: 1, per_minute: 2 }, 3));
+    assert_eq!((limits.check.per_minute, limits.claim.burst, limits.status.per_minute), (4, 5, 6));
+    assert_eq!(limits.open_orders, 7);
+    assert_eq!(config.plans.find(36).unwrap().price, Price::Sats(Sats::new(100_000_000)));
+    assert_eq!(
+        (config.servers[0].pool.capacity(), config.servers[0].public_key.unwrap().to_string().as_str()),
+        (5, KEY)
+    );
+}
+
+#[test]
+fn durations_and_numbers_keep_within_their_bounds() {
+    let orders = |value: &str| least_and(&format!("[orders]\ninvoice_lifetime = '{value}'"));
+    let too_much =
+        ["59s", "86401s", "25h", "", "m", "15", "15 m", "+15m", "-15m", "1.5h", "99999999999999999999h", "15ä"];
+    assert_edges("orders.invoice_lifetime", &["1m", "60s", "24h", "1d"], &too_much, orders);
+    let open = |value: &str| least_and(&format!("[limits]\nopen_orders = {value}"));
+    assert_edges("limits.open_orders", &["1", "1000000", "'40'"], &["0", "1000001", "-1", "1.0", "true", "'x'"], open);
+    let port = |value: &str| least_and(&format!("port = {value}"));
+    assert_edges("servers[0].port", &["1", "65535"], &["0", "65536"], port);
+    let first_port = |value: &str| least_and(&format!("first_port = {value}"));
+    assert_edges("servers[0].first_port", &["1024", "65535"], &["1023", "65536"], first_port);
+    let capacity = |value: &str| least_and(&format!("capacity = {value}"));
+    assert_edges("servers[0].capacity", &["1", "2045"], &["0", "2046", "4294967296"], capacity);
+}
+
+#[test]
+fn the_node_is_named_once_and_believed_for_one_reason() {
+    let address = |value: &str| least_with("https://127.0.0.1:10009", value);
+    assert_edges("lnd.address", &["https://lnd:1"], &["http://lnd:1", "lnd:1", "https://lnd"], address);
+    let network = |value: &str| least_with("regtest", value);
+    assert_edges("lnd.network", &["mainnet", "testnet", "signet", "simnet"], &["main", "Mainnet", ""], network);
+    let trust = |value: &str| least_with("certificate_file = \"tls.cert\"", value);
+    let (pinned, both) = ("certificate_file = '/a'\npublic_ca = false", "certificate_file = '/a'\npublic_ca = true");
+    assert_edges("lnd.certificate_file", &[pinned, "public_ca = true"], &["", "public_ca = false", both], trust);
+    let macaroon = |value: &str| least_with("macaroon_file = \"wiretoll.macaroon\"", &format!("macaroon = '{value}'"));
+    assert_edges("lnd.macaroon", &["0201", "AgEDbG5kAg=="], &["", "0", "AgEDbG5kAg", "not one"], macaroon);
+    assert_eq!(wrong_keys(&least_with("network =", "macaroon = '02'\nnetwork =")), ["lnd.macaroon"]);
+    assert_eq!(wrong_keys(&least_with("macaroon_file = \"wiretoll.macaroon\"", "")), ["lnd.macaroon_file"]);
+}
+
+#[test]
+fn a_database_is_a_file_or_postgres() {
+    let file = |value: &str| least_and(&format!("[database]\nurl = '{value}'"));
+    let right = ["sqlite:a.db", "sqlite://a.db", "sqlite:///var/a.db", "postgres://u:p@h/d", "postgresql://h/d"];
+    let wrong =
+        ["", "sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a.db?mode=ro", "mysql://h/d", "a.db", "postgres://"];
+    assert_edges("database.url", &right, &wrong, file);
+    let absolute = parse(&file("sqlite:///var/a.db")).unwrap();
+    assert_eq!(absolute.database, Database::Sqlite(PathBuf::from("/var/a.db")));
+}
+
+#[test]
+fn nothing_that_reaches_a_customer_s_file_can_begin_a_line_in_it() {
+    let domain = |value: &str| least_with("\"de1.example.net\"", &format!("\"{value}\""));
+    let wrong = ["a\\nPostUp = reboot", "a\\r", "a:51820", "a b", ""];
+    assert_edges("servers[0].domain", &["203.0.113.7", "DE1.example.net"], &wrong, domain);
+    let city = |value: &str| least_with("\"Nuremberg\"", &format!("\"{value}\""));
+    let (longest, too_long) = ("ü".repeat(64), "ü".repeat(65));
+    let wrong = ["", " ", "a\\nb", "a\\u0085b", "a\\u2028b", "\\u0000", &too_long];
+    assert_edges("servers[0].city", &["São Paulo", &longest], &wrong, city);
+    let name = |value: &str| least_and(&format!("[service]\nname = \"{value}\""));
+    assert_edges("service.name", &["Tolls & Co."], &["", "a\\nb"], name);
+}
+
+#[test]
+fn proxies_are_networks_but_never_everybody() {
+    let file = |value: &str| least_and(&format!("[service]\ntrusted_proxies = {value}"));
+    let right = ["[]", "['10.0.0.1']", "['10.0.0.0/8', '::1']", "'10.0.0.1, fd00::/8'"];
+    assert_edges("service.trusted_proxies", &right, &["['0.0.0.0/0']", "['::/0']", "['a']", "[1]", "1"], file);
+}
+
+#[test]
+fn a_plan_has_one_price_and_each_duration_one_plan() {
+    let price = |value: &str| least_with("sats = 4500", value);
+    assert_edges("plans[0].usd", &[], &["", "sats = 1\nusd = '1.00'"], price);
+    assert_edges("plans[0].sats", &["sats = 1"], &["sats = 0", "sats = 100000001", "sats = '1.0'"], price);
+    let usd = ["usd = 3.0", "usd = '3.0'", "usd = '0.00'", "usd = -1"];
+    assert!(usd.iter().all(|usd| wrong_keys(&price(usd)) == ["plans[0].usd"]));
+    assert_edges("plans[0].months", &["1", "36"], &["0", "37"], |value| {
+        least_with("months = 1", &format!("months = {value}"))
+    });
+    assert_eq!(wrong_keys(&least_and("[[plans]]\nmonths = 1\nsats = 2")), ["plans"]);
+    let none = format!("plans = []\n{}", LEAST.replace("[[plans]]\n    months = 1\n    sats = 4500", ""));
+    assert_eq!(wrong_keys(&none), ["plans"]);
+}
+
+#[test]
+fn a_rate_is_of_the_past_and_makes_sums_that_can_be_asked() {
+    let file = |rate: &str, as_of: &str, max_age: &str| {
+        let file = least_with("sats = 4500", "usd = '28.80'");
+        format!("{file}\n[rate]\nusd_per_btc = {rate}\nas_of = {as_of}\nmax_age = '{max_age}'")
+    };
+    let at = "2026-11-22T12:00:00Z";
+    let rates = ["0", "'0'", "-1", "100000.5", "'1e5'", "28", "'28.79'"];
+    assert_edges("rate.usd_per_btc", &["100000", "'100000.50'", "'28.80'"], &rates, |rate| file(rate, at, "24h"));
+    let right = [at, "'2026-11-22T12:00:00Z'", "2026-11-22T13:00:00+01:00", "2026-11-22 12:00:00Z"];
+    let wrong = ["'2026-11-22T12:00:00.001Z'", "2026-11-22T12:00:00", "2026-11-22", "'yesterday'", "1"];
+    assert_edges("rate.as_of", &right, &wrong, |as_of| file("100000", as_of, "24h"));
+    assert_edges("rate.max_age", &["1m", "366d"], &["59s", "367d"], |max_age| file("100000", at, max_age));
+    assert_eq!(wrong_keys(&least_and("[rate]")), ["rate.usd_per_btc", "rate.as_of", "rate.max_age"]);
+}
+
+#[test]
+fn servers_differ_in_what_customers_tell_them_apart_by() {
+    let two = format!("{}\npublic_key = '{KEY}'\n{OTHER_SERVER}\npublic_key = '{KEY}'", LEAST.trim_end());
+    assert_eq!(wrong_keys(&two), ["servers[1].public_key"]);
+    assert_eq!(wrong_keys(&least_and(OTHER_SERVER)), [""; 0]);
+    assert_eq!(wrong_keys(&least_and(&OTHER_SERVER.replace("eu-fi", "eu-de"))), ["servers[1].id"]);
+    let same_host = OTHER_SERVER.replace("fi1", "DE1");
+    assert_eq!(wrong_keys(&least_and(&same_host)), ["servers[1].domain", "servers[1].first_port"]);
+    let beside = |first_port| least_and(&format!("{same_host}\nport = 51821\nfirst_port = {first_port}"));
+    assert_eq!(wrong_keys(&beside(37_044)), ["servers[1].first_port"]);
+    assert_eq!(wrong_keys(&beside(37_045)), [""; 0]);
+}
+
+#[test]
+fn one_to_32_servers_are_sold() {
+    let (head, _) = LEAST.split_once("[[servers]]").unwrap();
+    assert_eq!(wrong_keys(head), ["servers"]);
+    assert_eq!(wrong_keys(&format!("servers = []\n{head}")), ["servers"]);
+    let many = |count: usize| {
+        let numbered = |n| OTHER_SERVER.replace("eu-fi", &format!("s-{n}")).replace("fi1", &format!("s{n}"));
+        format!("{head}{}", (0..count).map(numbered).collect::<String>())
+    };
+    assert_eq!(wrong_keys(&many(32)), [""; 0]);
+    assert_eq!(wrong_keys(&many(33)), ["servers"]);
+}
+
+#[test]
+fn customers_are_sent_to_a_server_that_stays() {
+    let to = |target: &str| format!("{}\nmigrate_to = '{target}'\n{OTHER_SERVER}", LEAST.trim_end());
+    assert_edges("servers[0].migrate_to", &["eu-fi"], &["eu-de", "eu-at", "e"], to);
+    let circle = format!("{}\nmigrate_to = 'eu-de'", to("eu-fi"));
+    assert_eq!(wrong_keys(&circle), ["servers[0].migrate_to", "servers[1].migrate_to"]);
+}
