@@ -30,3 +30,4 @@ pub mod domain;
 pub mod lnd_proto;
 pub mod random;
 pub mod stop;
+pub mod store;

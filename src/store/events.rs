@@ -1,0 +1,66 @@
+//! Events: written with their cause, read by subject.
+
+use serde_json::Value;
+use sqlx::any::AnyRow;
+use uuid::Uuid;
+
+use super::row::Record;
+use super::{Result, Store, Tx};
+use crate::domain::Invalid;
+use crate::domain::event::{Event, EventType, SCHEMA_VERSION, Subject};
+use crate::domain::time::Timestamp;
+
+impl Store {
+    /// Everything that happened to a subject, in order.
+    pub async fn events_of(&self, subject: Subject) -> Result<Vec<Event>> {
+        let rows = sqlx::query(
+            "SELECT id, type, sequence, occurred_at, data FROM events \
+             WHERE subject_kind = $1 AND subject_id = $2 ORDER BY sequence",
+        )
+        .bind(subject.kind())
+        .bind(subject.id().to_string())
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(event_from).collect()
+    }
+}
+
+impl Tx {
+    /// Adds an event; the subject's row must be locked or new, so that its numbers have no gap.
+    pub async fn record(
+        &mut self,
+        id: Uuid,
+        event: EventType,
+        subject: Subject,
+        data: &Value,
+        now: Timestamp,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO events (id, type, subject_kind, subject_id, sequence, occurred_at, schema_version, data) \
+             SELECT $1, $2, $3, $4, CAST(count(*) AS BIGINT), $5, $6, $7 FROM events \
+             WHERE subject_kind = $3 AND subject_id = $4",
+        )
+        .bind(id.to_string())
+        .bind(event.name())
+        .bind(subject.kind())
+        .bind(subject.id().to_string())
+        .bind(now.millis())
+        .bind(SCHEMA_VERSION)
+        .bind(data.to_string())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+}
+
+fn event_from(row: &AnyRow) -> Result<Event> {
+    let record = Record::new("events", row);
+    let data = serde_json::from_str(&record.text("data")?).map_err(|e| Invalid::new(e.to_string()));
+    Ok(Event {
+        id: record.id("id")?,
+        event_type: record.text("type")?,
+        sequence: record.integer("sequence")?,
+        occurred_at: record.time("occurred_at")?,
+        data: record.parsed("data", data)?,
+    })
+}

@@ -1,0 +1,128 @@
+//! Orders and all that follows from them, on SQLite or Postgres with one SQL text.
+//!
+//! [`Store`] reads; [`Tx`] writes, one method a statement or a few that belong together, and nothing is true before
+//! [`Tx::commit`]. Rows become domain types or an error that names table, column and row.
+
+mod cursor;
+mod events;
+mod idempotency;
+mod instance_keys;
+mod open;
+mod orders;
+mod payments;
+mod peers;
+mod row;
+mod servers;
+mod slots;
+mod subscriptions;
+
+use sqlx::AnyPool;
+
+pub use idempotency::{IdempotencyKey, Remembered};
+pub use orders::NewOrder;
+pub use peers::{KeyOwner, NewBinding, SealedBinding, SealedKey, StoredPeer};
+pub use row::Corrupt;
+pub use servers::Occupancy;
+pub use slots::Reservation;
+
+/// `type Db` once: everything else names no engine.
+type Db = sqlx::Any;
+
+/// The database: cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: AnyPool,
+    reader: AnyPool,
+    engine: Engine,
+}
+
+/// Which database it is; they differ in how a write begins and in who else may be writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// A write transaction; rolled back when dropped.
+#[derive(Debug)]
+pub struct Tx {
+    inner: sqlx::Transaction<'static, Db>,
+}
+
+/// Why the database did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the database does not answer")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A constraint stopped what our own checks should have: the last guard.
+    #[error("a rule of the database would be broken")]
+    Constraint(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    #[error("{0}")]
+    Refused(String),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::error::ErrorKind;
+        match error.as_database_error().map(sqlx::error::DatabaseError::kind) {
+            Some(
+                ErrorKind::UniqueViolation
+                | ErrorKind::ForeignKeyViolation
+                | ErrorKind::NotNullViolation
+                | ErrorKind::CheckViolation,
+            ) => Self::Constraint(Box::new(error)),
+            _ => Self::Database(Box::new(error)),
+        }
+    }
+}
+
+impl Store {
+    pub const fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Starts a write. `IMMEDIATE`, because SQLite's default `BEGIN` fails later, when a read becomes a write.
+    ///
+    /// A caller that goes away while the connection begins would leave it inside a transaction in the pool
+    /// (sqlx issue 4393); so a task of its own begins, and dropping its answer rolls back.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that knows how to begin, in a task that ends by itself"
+    )]
+    pub async fn begin(&self) -> Result<Tx> {
+        let pool = self.writer.clone();
+        let statement = match self.engine {
+            Engine::Sqlite => "BEGIN IMMEDIATE",
+            Engine::Postgres => "BEGIN",
+        };
+        let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
+        let inner = begun.map_err(|error| Error::Database(Box::new(error)))??;
+        Ok(Tx { inner })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.reader).await?;
+        Ok(())
+    }
+
+    /// Ends every connection, after the queries that run.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.reader.close().await;
+    }
+}
+
+impl Tx {
+    pub async fn commit(self) -> Result<()> {
+        Ok(self.inner.commit().await?)
+    }
+
+    pub async fn rollback(self) -> Result<()> {
+        Ok(self.inner.rollback().await?)
+    }
+}

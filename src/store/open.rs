@@ -1,0 +1,138 @@
+//! Opening a database: connections, pragmas, migrations under a lock, backups.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{AnyPool, Executor as _};
+
+use super::{Engine, Error, Result, Store};
+use crate::config::Database;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 12;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// As long as SQLite's `busy_timeout`: somebody who holds one row must not hold up the settlements of all others.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '10s'";
+/// A replica waits for another one's migrations, however long they take.
+const NO_LOCK_TIMEOUT: &str = "SET lock_timeout = 0";
+
+/// WAL lets readers run beside the writer; FULL makes a commit durable before it is answered; an erased key leaves no
+/// trace in free pages.
+const SQLITE_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+     PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864";
+
+impl Store {
+    /// Connects and brings the schema up to date.
+    ///
+    /// # Errors
+    /// When it does not answer, or holds a migration that this program does not know.
+    pub async fn open(database: &Database) -> Result<Self> {
+        let store = Self::connect(database).await?;
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// Connects and leaves the schema as it is: a backup before an upgrade must hold what was there before.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn connect(database: &Database) -> Result<Self> {
+        sqlx::any::install_default_drivers();
+        match database {
+            Database::Sqlite(path) => Self::open_sqlite(path).await,
+            Database::Postgres(url) => Self::open_postgres(url.expose()).await,
+        }
+    }
+
+    async fn open_sqlite(path: &Path) -> Result<Self> {
+        // `?` and `#` would end the path of a URL.
+        let path = path.to_str().filter(|path| !path.contains(['?', '#', '%']));
+        let path = path.ok_or_else(|| Error::Refused("the database path must not contain ?, # or %".into()))?;
+        make_private(Path::new(path))?;
+        let url = format!("sqlite://{path}?mode=rwc");
+        let writer = sqlite_pool(&url, 1).await?;
+        let reader = sqlite_pool(&url, SQLITE_READERS).await?;
+        Ok(Self { writer, reader, engine: Engine::Sqlite })
+    }
+
+    async fn open_postgres(url: &str) -> Result<Self> {
+        let pool = options(POSTGRES_CONNECTIONS).after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute(LOCK_TIMEOUT).await?;
+                Ok(())
+            })
+        });
+        let pool = pool.connect_with(parse(url)?).await?;
+        Ok(Self { writer: pool.clone(), reader: pool, engine: Engine::Postgres })
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        let mut connection = self.writer.acquire().await?;
+        if self.engine == Engine::Postgres {
+            connection.execute(NO_LOCK_TIMEOUT).await?;
+        }
+        MIGRATIONS.run(&mut *connection).await.map_err(migration_error)?;
+        if self.engine == Engine::Postgres {
+            connection.execute(LOCK_TIMEOUT).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies a SQLite database while it is in use.
+    ///
+    /// # Errors
+    /// On Postgres, which has `pg_dump`, and where the file exists already.
+    pub async fn backup(&self, target: &Path) -> Result<()> {
+        if self.engine == Engine::Postgres {
+            return Err(Error::Refused("this database is Postgres: back it up with pg_dump".into()));
+        }
+        let target = target.to_str().ok_or_else(|| Error::Refused("the file name is not UTF-8".into()))?;
+        sqlx::query("VACUUM INTO $1").bind(target).execute(&self.reader).await?;
+        Ok(())
+    }
+}
+
+/// The file is made with mode 0600: sealed keys and customers' orders are in it.
+fn make_private(path: &Path) -> Result<()> {
+    let made = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    let why = |error| Error::Refused(format!("the database {} cannot be opened: {error}", path.display()));
+    made.map(drop).map_err(why)
+}
+
+fn options(connections: u32) -> AnyPoolOptions {
+    AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
+async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool> {
+    let pool = options(connections).after_connect(|connection, _| {
+        Box::pin(async move {
+            connection.execute(SQLITE_PRAGMAS).await?;
+            Ok(())
+        })
+    });
+    Ok(pool.connect_with(parse(url)?).await?)
+}
+
+fn parse(url: &str) -> Result<AnyConnectOptions> {
+    // The error would show the URL, and with it the password.
+    url.parse().map_err(|_| Error::Refused("the database URL is not valid".into()))
+}
+
+fn migration_error(error: MigrateError) -> Error {
+    match error {
+        MigrateError::VersionMismatch(version) => Error::Refused(format!(
+            "migration {version} of this database is not the one of this program: it was made by another version"
+        )),
+        MigrateError::VersionMissing(version) => Error::Refused(format!(
+            "this database has migration {version}, which this program does not know: run the newer program"
+        )),
+        other => Error::Database(Box::new(other)),
+    }
+}

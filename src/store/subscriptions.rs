@@ -1,0 +1,151 @@
+//! Subscriptions and the grants that their ends are folded from.
+
+use sqlx::any::AnyRow;
+use uuid::Uuid;
+
+use super::row::Record;
+use super::{Result, Store, Tx};
+use crate::domain::Invalid;
+use crate::domain::server::ServerId;
+use crate::domain::subscription::{Grant, Standing, Subscription};
+use crate::domain::time::Timestamp;
+
+macro_rules! select_subscriptions {
+    ($rest:literal) => {
+        concat!("SELECT id, founded_by, server_id, ends_at, standing, created_at, revision FROM subscriptions ", $rest)
+    };
+}
+
+const GRANTS: &str = "SELECT id, order_id, months, granted_at FROM grants \
+     WHERE subscription_id = $1 AND revoked_at IS NULL ORDER BY sequence";
+
+impl Store {
+    pub async fn subscription(&self, id: Uuid) -> Result<Option<Subscription>> {
+        let query = sqlx::query(select_subscriptions!("WHERE id = $1")).bind(id.to_string());
+        query.fetch_optional(&self.reader).await?.as_ref().map(subscription_from).transpose()
+    }
+
+    /// Grants in force, in the order in which they were made, each with the order that caused it.
+    pub async fn grants(&self, subscription: Uuid) -> Result<Vec<(Uuid, Grant)>> {
+        let rows = sqlx::query(GRANTS).bind(subscription.to_string()).fetch_all(&self.reader).await?;
+        rows.iter().map(grant_from).collect()
+    }
+
+    /// Held subscriptions that ended before `deadline`.
+    pub async fn ended_subscriptions(&self, deadline: Timestamp, at_most: u32) -> Result<Vec<Subscription>> {
+        let rows =
+            sqlx::query(select_subscriptions!("WHERE standing = 'held' AND ends_at < $1 ORDER BY ends_at LIMIT $2"))
+                .bind(deadline.millis())
+                .bind(i64::from(at_most))
+                .fetch_all(&self.reader)
+                .await?;
+        rows.iter().map(subscription_from).collect()
+    }
+}
+
+impl Tx {
+    /// The subscription with its row locked until the transaction ends.
+    pub async fn lock_subscription(&mut self, id: Uuid) -> Result<Option<Subscription>> {
+        sqlx::query("UPDATE subscriptions SET revision = revision WHERE id = $1")
+            .bind(id.to_string())
+            .execute(&mut *self.inner)
+            .await?;
+        let query = sqlx::query(select_subscriptions!("WHERE id = $1")).bind(id.to_string());
+        query.fetch_optional(&mut *self.inner).await?.as_ref().map(subscription_from).transpose()
+    }
+
+    pub async fn insert_subscription(&mut self, subscription: &Subscription) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO subscriptions (id, founded_by, server_id, ends_at, standing, created_at, revision) \
+             VALUES ($1, $2, $3, $4, 'held', $5, 0)",
+        )
+        .bind(subscription.id.to_string())
+        .bind(subscription.founded_by.to_string())
+        .bind(subscription.server_id.as_str())
+        .bind(subscription.ends_at.millis())
+        .bind(subscription.created_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    pub async fn set_end(&mut self, id: Uuid, ends_at: Timestamp, standing: Standing) -> Result<()> {
+        sqlx::query("UPDATE subscriptions SET ends_at = $2, standing = $3, revision = revision + 1 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(ends_at.millis())
+            .bind(standing_name(standing))
+            .execute(&mut *self.inner)
+            .await?;
+        // How long a peer may be used is part of what its server is to have.
+        sqlx::query(
+            "UPDATE servers SET peer_revision = peer_revision + 1 \
+             WHERE id = (SELECT server_id FROM subscriptions WHERE id = $1)",
+        )
+        .bind(id.to_string())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    pub async fn grants(&mut self, subscription: Uuid) -> Result<Vec<(Uuid, Grant)>> {
+        let rows = sqlx::query(GRANTS).bind(subscription.to_string()).fetch_all(&mut *self.inner).await?;
+        rows.iter().map(grant_from).collect()
+    }
+
+    /// Adds a grant at the end of the subscription's list; the subscription's row must be locked or new.
+    pub async fn insert_grant(
+        &mut self,
+        id: Uuid,
+        subscription: Uuid,
+        order: Uuid,
+        kind: &str,
+        grant: Grant,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO grants (id, order_id, kind, subscription_id, sequence, months, granted_at) \
+             SELECT $1, $2, $3, $4, CAST(count(*) AS BIGINT), $5, $6 FROM grants WHERE subscription_id = $4",
+        )
+        .bind(id.to_string())
+        .bind(order.to_string())
+        .bind(kind.to_owned())
+        .bind(subscription.to_string())
+        .bind(i64::from(grant.months))
+        .bind(grant.granted_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+}
+
+fn subscription_from(row: &AnyRow) -> Result<Subscription> {
+    let record = Record::new("subscriptions", row);
+    let standing = match record.text("standing")?.as_str() {
+        "held" => Standing::Held,
+        "released" => Standing::Released,
+        "revoked" => Standing::Revoked,
+        other => return Err(record.corrupt("standing", Invalid::new(format!("{other} is not a standing")))),
+    };
+    Ok(Subscription {
+        id: record.id("id")?,
+        founded_by: record.id("founded_by")?,
+        server_id: record.parsed("server_id", ServerId::parse(&record.text("server_id")?))?,
+        ends_at: record.time("ends_at")?,
+        standing,
+        created_at: record.time("created_at")?,
+        revision: record.integer("revision")?,
+    })
+}
+
+fn grant_from(row: &AnyRow) -> Result<(Uuid, Grant)> {
+    let record = Record::new("grants", row);
+    let grant = Grant { months: record.unsigned_u32("months")?, granted_at: record.time("granted_at")? };
+    Ok((record.id("order_id")?, grant))
+}
+
+const fn standing_name(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Held => "held",
+        Standing::Released => "released",
+        Standing::Revoked => "revoked",
+    }
+}
