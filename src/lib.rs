@@ -27,6 +27,7 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod lnd;
 pub mod lnd_proto;
 pub mod random;
 pub mod stop;
