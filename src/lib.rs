@@ -29,6 +29,7 @@ pub mod config;
 pub mod domain;
 pub mod lnd;
 pub mod lnd_proto;
+pub mod lnd_simulator;
 pub mod random;
 pub mod stop;
 pub mod store;

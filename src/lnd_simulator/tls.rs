@@ -1,0 +1,141 @@
+//! The node's certificate: self-signed and CA:TRUE, like LND's, so that a client has to pin it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Datelike, Utc};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::journal::write_private;
+
+const CERTIFICATE_FILE: &str = "tls.cert";
+const KEY_FILE: &str = "tls.key";
+
+/// Valid this long from its making, and from a day before it.
+const VALID_DAYS: i64 = 420;
+const DAY_MS: i64 = 86_400_000;
+
+/// The names that LND puts into every certificate, besides the host's.
+const NAMES: [&str; 6] = ["localhost", "unix", "unixpacket", "bufconn", "127.0.0.1", "::1"];
+
+/// The certificate in use; connections that are open keep the one they began with.
+pub(super) struct Tls {
+    folder: Option<PathBuf>,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    certificate_pem: String,
+    config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Takes the files in `folder`, or makes a certificate when there are none.
+    pub(super) fn open(folder: Option<&Path>, now_ms: i64) -> io::Result<Self> {
+        let pair = match folder.map(read_pair).transpose()?.flatten() {
+            Some(pair) => pair,
+            None => make_pair(folder, now_ms)?,
+        };
+        Ok(Self { folder: folder.map(Path::to_path_buf), current: Mutex::new(pair.load()?) })
+    }
+
+    /// What LND does when its files were deleted: another key, another certificate.
+    pub(super) fn rotate(&self, now_ms: i64) -> io::Result<()> {
+        let fresh = make_pair(self.folder.as_deref(), now_ms)?.load()?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    pub(super) fn certificate_pem(&self) -> String {
+        self.lock().certificate_pem.clone()
+    }
+
+    pub(super) fn certificate_path(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(CERTIFICATE_FILE))
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        self.lock().config.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct PemPair {
+    certificate: String,
+    key: String,
+}
+
+impl PemPair {
+    fn load(self) -> io::Result<Current> {
+        let config = server_config(&self).map_err(io::Error::other)?;
+        Ok(Current { certificate_pem: self.certificate, config: Arc::new(config) })
+    }
+}
+
+fn server_config(pair: &PemPair) -> Result<ServerConfig, Box<dyn std::error::Error + Send + Sync>> {
+    let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes())?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn read_pair(folder: &Path) -> io::Result<Option<PemPair>> {
+    let certificate = read_if_there(&folder.join(CERTIFICATE_FILE))?;
+    let key = read_if_there(&folder.join(KEY_FILE))?;
+    Ok(certificate.zip(key).map(|(certificate, key)| PemPair { certificate, key }))
+}
+
+fn read_if_there(path: &Path) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn make_pair(folder: Option<&Path>, now_ms: i64) -> io::Result<PemPair> {
+    let pair = generate(now_ms).map_err(io::Error::other)?;
+    if let Some(folder) = folder {
+        write_private(&folder.join(KEY_FILE), pair.key.as_bytes())?;
+        write_private(&folder.join(CERTIFICATE_FILE), pair.certificate.as_bytes())?;
+    }
+    Ok(pair)
+}
+
+fn generate(now_ms: i64) -> Result<PemPair, rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(NAMES.map(str::to_owned))?;
+    let (year, month, day) = date(now_ms - DAY_MS);
+    params.not_before = date_time_ymd(year, month, day);
+    let (year, month, day) = date(now_ms + VALID_DAYS * DAY_MS);
+    params.not_after = date_time_ymd(year, month, day);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages =
+        vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::KeyCertSign];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.distinguished_name.push(DnType::OrganizationName, "lnd autogenerated cert");
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    let certificate = params.self_signed(&key)?;
+    Ok(PemPair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+fn date(at_ms: i64) -> (i32, u8, u8) {
+    let date = DateTime::<Utc>::from_timestamp_millis(at_ms).unwrap_or_default().date_naive();
+    let month = u8::try_from(date.month()).unwrap_or(1);
+    let day = u8::try_from(date.day()).unwrap_or(1);
+    (date.year(), month, day)
+}

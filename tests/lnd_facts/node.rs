@@ -1,0 +1,267 @@
+//! A node under test, real or simulated, seen only through gRPC.
+
+use lightning_invoice::Bolt11Invoice;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+use tonic_prost::ProstCodec;
+use wiretoll::lnd_proto::invoicesrpc::invoices_client::InvoicesClient;
+use wiretoll::lnd_proto::lnrpc::lightning_client::LightningClient;
+use wiretoll::lnd_proto::lnrpc::payment::PaymentStatus;
+use wiretoll::lnd_proto::lnrpc::state_client::StateClient;
+use wiretoll::lnd_proto::routerrpc::router_client::RouterClient;
+use wiretoll::lnd_proto::{invoicesrpc, lnrpc, routerrpc};
+use wiretoll::lnd_simulator::Simulator;
+use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
+use wiretoll::lnd_simulator::settings::{SimulatorSettings, StoreMode};
+
+use crate::events::{Events, QUIET};
+use crate::pinned::pinned_channel;
+
+pub struct Node {
+    pub address: String,
+    pub certificate_pem: String,
+    pub macaroon: String,
+    pub admin_macaroon: String,
+    pub invoice_macaroon: String,
+    pub public_key: String,
+    pub network: String,
+    pub store: StoreMode,
+    pub channel: Channel,
+    payer: Payer,
+}
+
+enum Payer {
+    Simulated(Simulator),
+    Lnd { channel: Channel, macaroon: String },
+}
+
+impl Node {
+    pub async fn simulated(simulator: &Simulator, store: StoreMode) -> Self {
+        let address = format!("https://{}", simulator.address());
+        let certificate_pem = simulator.tls_certificate_pem();
+        Self {
+            channel: pinned_channel(&address, &certificate_pem),
+            address,
+            certificate_pem,
+            macaroon: simulator.service_macaroon().await.unwrap().to_hex(),
+            admin_macaroon: simulator.admin_macaroon().await.unwrap().to_hex(),
+            invoice_macaroon: simulator.invoice_macaroon().await.unwrap().to_hex(),
+            public_key: simulator.public_key(),
+            network: simulator.network().to_owned(),
+            store,
+            payer: Payer::Simulated(simulator.clone()),
+        }
+    }
+
+    /// The node that the environment describes.
+    pub fn real() -> Self {
+        let address = variable("LND_ADDR");
+        let certificate_pem = std::fs::read_to_string(variable("LND_TLS_CERT")).unwrap();
+        let payer_certificate = std::fs::read_to_string(variable("PAYER_LND_TLS_CERT")).unwrap();
+        Self {
+            channel: pinned_channel(&address, &certificate_pem),
+            address,
+            certificate_pem,
+            macaroon: macaroon_file("LND_MACAROON"),
+            admin_macaroon: macaroon_file("LND_ADMIN_MACAROON"),
+            invoice_macaroon: macaroon_file("LND_INVOICE_MACAROON"),
+            public_key: variable("LND_PUBKEY"),
+            network: variable("LND_NETWORK"),
+            store: if variable("LND_STORE") == "sqlite" { StoreMode::Sql } else { StoreMode::Kv },
+            payer: Payer::Lnd {
+                channel: pinned_channel(&variable("PAYER_LND_ADDR"), &payer_certificate),
+                macaroon: macaroon_file("PAYER_LND_MACAROON"),
+            },
+        }
+    }
+
+    /// The same node over a new connection, which pins the certificate of before.
+    pub fn reconnected(self) -> Self {
+        Self { channel: pinned_channel(&self.address, &self.certificate_pem), ..self }
+    }
+
+    pub fn with_credentials(self, macaroon: String) -> Self {
+        Self { macaroon, ..self }
+    }
+
+    pub fn lightning(&self) -> LightningClient<Channel> {
+        LightningClient::new(self.channel.clone())
+    }
+
+    pub fn invoices(&self) -> InvoicesClient<Channel> {
+        InvoicesClient::new(self.channel.clone())
+    }
+
+    pub fn state(&self) -> StateClient<Channel> {
+        StateClient::new(self.channel.clone())
+    }
+
+    /// A request with the service's macaroon.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        with_macaroon(message, &self.macaroon)
+    }
+
+    pub async fn try_add(&self, invoice: lnrpc::Invoice) -> Result<lnrpc::AddInvoiceResponse, Status> {
+        Ok(self.lightning().add_invoice(self.request(invoice)).await?.into_inner())
+    }
+
+    pub async fn add(&self, value_msat: i64) -> lnrpc::AddInvoiceResponse {
+        self.try_add(lnrpc::Invoice { value_msat, ..Default::default() }).await.unwrap()
+    }
+
+    /// The text with which `AddInvoice` refuses; the code is always Unknown.
+    pub async fn add_refusal(&self, invoice: lnrpc::Invoice) -> String {
+        let status = self.try_add(invoice).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unknown);
+        status.message().to_owned()
+    }
+
+    pub async fn try_lookup(&self, hash: &[u8]) -> Result<lnrpc::Invoice, Status> {
+        let request = lnrpc::PaymentHash { r_hash: hash.to_vec(), ..Default::default() };
+        Ok(self.lightning().lookup_invoice(self.request(request)).await?.into_inner())
+    }
+
+    pub async fn lookup(&self, hash: &[u8]) -> lnrpc::Invoice {
+        self.try_lookup(hash).await.unwrap()
+    }
+
+    pub async fn cancel(&self, hash: &[u8]) -> Result<(), Status> {
+        let request = invoicesrpc::CancelInvoiceMsg { payment_hash: hash.to_vec() };
+        self.invoices().cancel_invoice(self.request(request)).await.map(|_| ())
+    }
+
+    pub async fn list(&self, request: lnrpc::ListInvoiceRequest) -> lnrpc::ListInvoiceResponse {
+        self.lightning().list_invoices(self.request(request)).await.unwrap().into_inner()
+    }
+
+    /// Adds and pays.
+    pub async fn settled(&self, value_msat: i64) -> lnrpc::Invoice {
+        let added = self.add(value_msat).await;
+        assert!(self.pay(&added.payment_request).await.unwrap());
+        self.lookup(&added.r_hash).await
+    }
+
+    /// Listens to every invoice; returns when the node surely knows of it.
+    pub async fn subscribe(&self, add_index: u64, settle_index: u64) -> Events {
+        let mut client = self.lightning();
+        let request = self.request(lnrpc::InvoiceSubscription { add_index, settle_index });
+        let events = Events::of(async move { client.subscribe_invoices(request).await });
+        tokio::time::sleep(QUIET).await;
+        events
+    }
+
+    pub async fn subscribe_single(&self, hash: &[u8]) -> Events {
+        let mut client = self.invoices();
+        let request = self.request(invoicesrpc::SubscribeSingleInvoiceRequest { r_hash: hash.to_vec() });
+        let events = Events::of(async move { client.subscribe_single_invoice(request).await });
+        tokio::time::sleep(QUIET).await;
+        events
+    }
+
+    /// Pays as a wallet does; true when it succeeded.
+    pub async fn pay(&self, payment_request: &str) -> Result<bool, Status> {
+        let (channel, macaroon) = match &self.payer {
+            Payer::Simulated(_) => (self.channel.clone(), &self.admin_macaroon),
+            Payer::Lnd { channel, macaroon } => (channel.clone(), macaroon),
+        };
+        let order = routerrpc::SendPaymentRequest {
+            payment_request: payment_request.to_owned(),
+            timeout_seconds: 10,
+            fee_limit_msat: 1_000_000,
+            no_inflight_updates: true,
+            ..Default::default()
+        };
+        let mut updates =
+            RouterClient::new(channel).send_payment_v2(with_macaroon(order, macaroon)).await?.into_inner();
+        let last = updates.message().await?.unwrap();
+        Ok(last.status() == PaymentStatus::Succeeded)
+    }
+
+    /// Sends another amount than the invoice asks for; true when it succeeded.
+    pub async fn pay_amount(&self, payment_request: &str, amount_msat: u64) -> bool {
+        match &self.payer {
+            Payer::Simulated(simulator) => {
+                let amount_msat = Some(amount_msat);
+                let order = PaymentOrder { amount_msat, ..PaymentOrder::of(payment_request) };
+                matches!(simulator.pay(order).await.unwrap(), PaymentOutcome::Settled { .. })
+            }
+            Payer::Lnd { channel, macaroon } => {
+                let order = SendWithoutInvoice::of(payment_request, amount_msat);
+                order.send(channel.clone(), macaroon).await
+            }
+        }
+    }
+}
+
+pub fn with_macaroon<T>(message: T, macaroon: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("macaroon", macaroon.parse().unwrap());
+    request
+}
+
+pub fn parse(payment_request: &str) -> Bolt11Invoice {
+    payment_request.parse().unwrap()
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: see tools/lnd/up.sh"))
+}
+
+fn macaroon_file(name: &str) -> String {
+    hex::encode(std::fs::read(variable(name)).unwrap())
+}
+
+/// `SendPaymentV2` with the parts of an invoice instead of the invoice, which lets a payer choose the amount.
+#[derive(Clone, PartialEq, prost::Message)]
+struct SendWithoutInvoice {
+    #[prost(bytes = "vec", tag = "1")]
+    dest: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    payment_hash: Vec<u8>,
+    #[prost(int32, tag = "4")]
+    final_cltv_delta: i32,
+    #[prost(int32, tag = "6")]
+    timeout_seconds: i32,
+    #[prost(int64, tag = "12")]
+    amt_msat: i64,
+    #[prost(int64, tag = "13")]
+    fee_limit_msat: i64,
+    #[prost(int32, repeated, tag = "16")]
+    dest_features: Vec<i32>,
+    #[prost(bool, tag = "18")]
+    no_inflight_updates: bool,
+    #[prost(bytes = "vec", tag = "20")]
+    payment_addr: Vec<u8>,
+}
+
+impl SendWithoutInvoice {
+    fn of(payment_request: &str, amount_msat: u64) -> Self {
+        let invoice = parse(payment_request);
+        Self {
+            dest: invoice.get_payee_pub_key().serialize().to_vec(),
+            payment_hash: AsRef::<[u8]>::as_ref(&invoice.payment_hash()).to_vec(),
+            final_cltv_delta: i32::try_from(invoice.min_final_cltv_expiry_delta()).unwrap(),
+            timeout_seconds: 10,
+            amt_msat: i64::try_from(amount_msat).unwrap(),
+            fee_limit_msat: 1_000_000,
+            dest_features: vec![8, 14, 17],
+            no_inflight_updates: true,
+            payment_addr: invoice.payment_secret().0.to_vec(),
+        }
+    }
+
+    async fn send(self, channel: Channel, macaroon: &str) -> bool {
+        let mut client = tonic::client::Grpc::new(channel);
+        client.ready().await.unwrap();
+        let path = "/routerrpc.Router/SendPaymentV2".parse().unwrap();
+        let codec = ProstCodec::<Self, lnrpc::Payment>::default();
+        let updates = client.server_streaming(with_macaroon(self, macaroon), path, codec).await;
+        let last = updates.unwrap().into_inner().message().await.unwrap().unwrap();
+        last.status() == PaymentStatus::Succeeded
+    }
+}
+
+/// A simulated node with LND's usual settings.
+pub async fn simulator(store: StoreMode) -> Simulator {
+    Simulator::start(SimulatorSettings { store, ..SimulatorSettings::default() }).await.unwrap()
+}
