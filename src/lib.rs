@@ -33,3 +33,4 @@ pub mod lnd_simulator;
 pub mod random;
 pub mod stop;
 pub mod store;
+pub mod wireguard;

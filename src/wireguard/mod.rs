@@ -1,0 +1,3 @@
+//! WireGuard as customers meet it: the text of their config.
+
+pub mod config_text;
