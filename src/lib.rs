@@ -24,6 +24,7 @@
 //! Beside them, for everybody: [`clock`], [`random`] and [`stop`]; and [`lnd_proto`], LND's messages, for `lnd` and
 //! `lnd_simulator`.
 
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -1,0 +1,68 @@
+//! What the node says of one invoice, applied: the one way from stream, replay, sweep and look-up into the database.
+
+use super::settle::{Progress, pass_over, record_orphan, settle};
+use super::{App, Error, Unavailable, close_orders, request_invoice};
+use crate::domain::lightning::PaymentHash;
+use crate::domain::order::{Order, OrderState};
+use crate::domain::payment::{Evidence, Provider};
+use crate::lnd::{InvoiceState, NodeInvoice, Settled, Settlement};
+
+/// Applies an invoice in any order and any number of times; only forward moves happen.
+pub async fn apply_invoice(app: &App, invoice: &NodeInvoice, progress: Option<Progress>) -> Result<(), Error> {
+    let order = app.store.order_by_payment_hash(invoice.payment_hash).await?;
+    match (order, invoice.state) {
+        (Some(order), _) if order.is_paid() => pass_over(app, progress).await,
+        (Some(order), InvoiceState::Settled(settlement)) => {
+            let order = with_invoice(app, order, invoice).await?;
+            settle(app, order.id, &evidence(invoice.payment_hash, &settlement), progress).await.map(drop)
+        }
+        (Some(order), InvoiceState::Canceled) => {
+            close_orders::close_by_node(app, &order).await?;
+            pass_over(app, progress).await
+        }
+        (None, InvoiceState::Settled(settlement)) => match app.shop.order_of_memo(&invoice.memo) {
+            Some(named) => record_orphan(app, &evidence(invoice.payment_hash, &settlement), named, progress).await,
+            None => pass_over(app, progress).await,
+        },
+        (Some(_) | None, _) => pass_over(app, progress).await,
+    }
+}
+
+/// Applies an event of the stream. One that says too little, or whose order is not simply waiting for it, is looked up.
+pub async fn apply_settled(app: &App, settled: &Settled, progress: Option<Progress>) -> Result<(), Error> {
+    let hash = match settled {
+        Settled::Nameless { .. } => return pass_over(app, progress).await,
+        Settled::Paid { payment_hash, settlement } => {
+            let order = app.store.order_by_payment_hash(*payment_hash).await?;
+            if let Some(order) = order.filter(|order| order.invoice().is_some()) {
+                return settle(app, order.id, &evidence(*payment_hash, settlement), progress).await.map(drop);
+            }
+            *payment_hash
+        }
+        Settled::Incomplete { payment_hash, .. } => *payment_hash,
+    };
+    match app.node.lookup_invoice(hash).await {
+        Ok(Some(invoice)) => apply_invoice(app, &invoice, progress).await,
+        Ok(None) => pass_over(app, progress).await,
+        Err(error) => Err(Unavailable::NodeDown(error.to_string()).into()),
+    }
+}
+
+fn evidence(payment_hash: PaymentHash, settlement: &Settlement) -> Evidence {
+    Evidence {
+        provider: Provider::Lightning,
+        external_id: payment_hash.to_string(),
+        amount: settlement.amount,
+        settled_at: settlement.settled_at,
+    }
+}
+
+/// An order that crashed before its invoice was stored gets it now, from the node.
+async fn with_invoice(app: &App, order: Order, invoice: &NodeInvoice) -> Result<Order, Error> {
+    if order.state != OrderState::Creating {
+        return Ok(order);
+    }
+    let unknown = || Unavailable::NodeDown("it has not said who it is yet".into());
+    let payee = app.health.identity().ok_or_else(unknown)?;
+    request_invoice::adopt_invoice(app, &order, invoice, payee).await
+}

@@ -1,0 +1,98 @@
+//! Who waits for an order to change is woken here: long polls, event streams, later claims and agents.
+//!
+//! Within one process a change is announced. Among replicas on Postgres `workers::replicas` looks at the orders that
+//! somebody waits for, and announces what moved.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// The orders that somebody waits for.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    waiting: Arc<Mutex<HashMap<Uuid, watch::Sender<u64>>>>,
+}
+
+/// A wait for one order; dropping the last one forgets the order.
+#[derive(Debug)]
+pub struct Waiter {
+    changes: Changes,
+    order: Uuid,
+    receiver: Option<watch::Receiver<u64>>,
+}
+
+impl Changes {
+    /// Starts to wait. Read the order after this, so that no change falls between.
+    pub fn wait_for(&self, order: Uuid) -> Waiter {
+        let mut waiting = self.lock();
+        let sender = waiting.entry(order).or_insert_with(|| watch::channel(0).0);
+        Waiter { changes: self.clone(), order, receiver: Some(sender.subscribe()) }
+    }
+
+    /// Wakes everyone who waits for the order.
+    pub fn announce(&self, order: Uuid) {
+        if let Some(sender) = self.lock().get(&order) {
+            sender.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// The orders that somebody waits for now.
+    pub fn waited_for(&self) -> Vec<Uuid> {
+        self.lock().keys().copied().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, watch::Sender<u64>>> {
+        // Nothing that holds the lock can panic half-way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiter {
+    /// Returns at the next announcement since the wait began or since the last call.
+    pub async fn changed(&mut self) {
+        if let Some(receiver) = &mut self.receiver {
+            // The sender lives in the map for as long as this waiter does.
+            let _ = receiver.changed().await;
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.receiver = None;
+        let mut waiting = self.changes.lock();
+        if waiting.get(&self.order).is_some_and(|sender| sender.receiver_count() == 0) {
+            waiting.remove(&self.order);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_announcement_wakes_who_waits_for_that_order_only() {
+        let changes = Changes::default();
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut waiter = changes.wait_for(one);
+        changes.announce(other);
+        let asleep = tokio::time::timeout(std::time::Duration::from_millis(20), waiter.changed()).await;
+        assert!(asleep.is_err());
+        changes.announce(one);
+        waiter.changed().await;
+    }
+
+    #[test]
+    fn an_order_is_forgotten_with_its_last_waiter() {
+        let changes = Changes::default();
+        let order = Uuid::from_u128(1);
+        let (first, second) = (changes.wait_for(order), changes.wait_for(order));
+        drop(first);
+        assert_eq!(changes.waited_for(), [order]);
+        drop(second);
+        assert!(changes.waited_for().is_empty());
+    }
+}

@@ -1,0 +1,152 @@
+//! Closing orders: the node decides between expired and paid, never our clock.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::apply_invoice::apply_invoice;
+use super::{App, Error};
+use crate::domain::bolt11::Invoice;
+use crate::domain::event::{EventType, Subject};
+use crate::domain::order::{Order, OrderState};
+use crate::domain::time::{DAY, MINUTE, SECOND, Timestamp};
+use crate::lnd::Cancelled;
+use crate::store;
+
+/// After the invoice's expiry, so that the node's own canceller usually was there first.
+const GRACE: i64 = 5 * SECOND;
+/// An order that is still without an invoice after this was left by a crash or by a node that does not answer.
+const ABANDONED_AFTER: i64 = 2 * MINUTE;
+const AT_ONCE: u32 = 200;
+
+/// Closes every order that is due, as far as the node answers; returns how many were closed.
+pub async fn close_due_orders(app: &App) -> Result<usize, Error> {
+    let now = app.clock.now();
+    let abandoned = app.store.abandoned_orders(now.plus_millis(-ABANDONED_AFTER), AT_ONCE).await?;
+    let (mut closed, mut silent) = close_each(app, &abandoned).await?;
+    let mut after = (Timestamp::EPOCH, Uuid::nil());
+    // Page by page: orders that stay undecided must not hold up those behind them.
+    while !silent {
+        let due = app.store.due_orders(now.plus_millis(-GRACE), after, AT_ONCE).await?;
+        let Some(last) = due.last() else { break };
+        after = (last.invoice().map_or(now, |invoice| invoice.expires_at), last.id);
+        let (more, ended) = close_each(app, &due).await?;
+        closed += more;
+        silent = ended;
+    }
+    Ok(closed)
+}
+
+/// How many were closed, and whether the node fell silent.
+async fn close_each(app: &App, orders: &[Order]) -> Result<(usize, bool), Error> {
+    let mut closed = 0;
+    for order in orders {
+        match close(app, order).await {
+            Ok(Closing::Closed) => closed += 1,
+            Ok(Closing::Undecided) => {}
+            Ok(Closing::NodeSilent) => return Ok((closed, true)),
+            Err(Error::Store(error @ store::Error::Database(_))) => return Err(error.into()),
+            // One order that cannot be closed does not hold up the others.
+            Err(error) => tracing::error!(order.id = %order.id, error = %error, "an order could not be closed"),
+        }
+    }
+    Ok((closed, false))
+}
+
+/// How an attempt to close ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    Closed,
+    /// The node's answer proves nothing; the next round asks again.
+    Undecided,
+    /// No answer: asking about further orders would only wait as long again.
+    NodeSilent,
+}
+
+/// Asks the node to close an order that is not paid yet, and does as it says.
+pub async fn close(app: &App, order: &Order) -> Result<Closing, Error> {
+    match app.node.cancel_invoice(order.payment_hash).await {
+        Ok(Cancelled::Cancelled) => close_by_node(app, order).await.map(|()| Closing::Closed),
+        Ok(Cancelled::AlreadySettled) => settle_instead(app, order).await,
+        Ok(Cancelled::Unknown) => close_unknown(app, order).await,
+        Err(error) => {
+            tracing::warn!(order.id = %order.id, error = %error, "the node did not close an order");
+            Ok(if error.is_retryable() { Closing::NodeSilent } else { Closing::Undecided })
+        }
+    }
+}
+
+/// Paid at the last moment, or while we were away.
+async fn settle_instead(app: &App, order: &Order) -> Result<Closing, Error> {
+    match app.node.lookup_invoice(order.payment_hash).await {
+        Ok(Some(invoice)) => apply_invoice(app, &invoice, None).await.map(|()| Closing::Closed),
+        Err(error) if error.is_retryable() => Ok(Closing::NodeSilent),
+        Ok(None) | Err(_) => Ok(Closing::Undecided),
+    }
+}
+
+/// "Not found" frees nothing by itself: the node may have been restored or swapped (scenario 15).
+///
+/// An order without an invoice was never shown to anybody, so it may go. Otherwise it must be the node that made the
+/// invoice, and it must still know another one of ours: then this one was deleted after it was cancelled. Where there is
+/// nothing to compare with, a day's silence of that same node is enough: what it does not know it cannot be paid for.
+async fn close_unknown(app: &App, order: &Order) -> Result<Closing, Error> {
+    let certain = match order.invoice() {
+        None => true,
+        Some(invoice) => {
+            made_by_this_node(app, &invoice.text)
+                && (app.clock.now().since(invoice.expires_at) > DAY || knows_another(app, order).await)
+        }
+    };
+    if !certain {
+        tracing::warn!(order.id = %order.id, "the node does not know the invoice of an order; it stays open");
+        return Ok(Closing::Undecided);
+    }
+    close_by_node(app, order).await.map(|()| Closing::Closed)
+}
+
+fn made_by_this_node(app: &App, invoice: &str) -> bool {
+    Invoice::parse(invoice).is_ok_and(|invoice| Some(invoice.payee()) == app.health.identity())
+}
+
+/// Paid invoices are never deleted, and neither are those that can still be paid.
+async fn knows_another(app: &App, order: &Order) -> bool {
+    let others = app.store.lasting_payment_hashes(order.id, app.clock.now()).await.unwrap_or_default();
+    for hash in others {
+        if let Ok(Some(_)) = app.node.lookup_invoice(hash).await {
+            return true;
+        }
+    }
+    false
+}
+
+/// The node's word is that the order can never be paid: it expires, or fails where nobody saw its invoice.
+pub async fn close_by_node(app: &App, order: &Order) -> Result<(), Error> {
+    match order.state {
+        OrderState::Pending(_) => expire(app, order).await,
+        OrderState::Creating => abandon(app, order).await,
+        OrderState::Paid { .. } | OrderState::Expired { .. } | OrderState::Failed { .. } => Ok(()),
+    }
+}
+
+async fn expire(app: &App, order: &Order) -> Result<(), Error> {
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    if tx.mark_expired(order.id, now).await? {
+        tx.release_reservation(order.id, now).await?;
+        tx.record(app.new_id(), EventType::OrderExpired, Subject::Order(order.id), &json!({}), now).await?;
+    }
+    tx.commit().await?;
+    app.changes.announce(order.id);
+    Ok(())
+}
+
+/// `creating -> failed`: nobody was shown an invoice.
+async fn abandon(app: &App, order: &Order) -> Result<(), Error> {
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    if tx.mark_failed(order.id, now).await? {
+        tx.release_reservation(order.id, now).await?;
+        tx.record(app.new_id(), EventType::OrderFailed, Subject::Order(order.id), &json!({}), now).await?;
+    }
+    Ok(tx.commit().await?)
+}

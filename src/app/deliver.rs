@@ -1,0 +1,137 @@
+//! What a payment buys: a new subscription, or more time for one that is there.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{App, Error, secrets};
+use crate::domain::event::{EventType, Subject};
+use crate::domain::keys::PublicKey;
+use crate::domain::order::{Order, OrderKind};
+use crate::domain::subscription::{Grant, Standing, Subscription, ends_at};
+use crate::domain::time::Timestamp;
+use crate::store::{KeyOwner, Reservation, Tx};
+
+/// What could be given for the money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// The subscription that was founded or extended.
+    Subscription(Uuid),
+    /// No slot is left, or the subscription was revoked.
+    Nothing,
+    /// Another settlement took the order's key meanwhile: roll back, and this order extends that subscription.
+    Outrun,
+}
+
+/// Founds or extends a subscription inside the settling transaction.
+///
+/// An order whose key is held already extends that subscription, whatever server it named, and frees its own slot.
+pub async fn deliver(app: &App, tx: &mut Tx, order: &Order, at: Timestamp, now: Timestamp) -> Result<Delivered, Error> {
+    let target = match order.kind {
+        OrderKind::Renewal(subscription) => Some(subscription),
+        OrderKind::New => holder_of(tx, order.public_key).await?,
+    };
+    let grant = Grant { months: order.months, granted_at: at };
+    match target {
+        Some(subscription) => extend(app, tx, order, subscription, grant, now).await,
+        None => found(app, tx, order, grant, now).await,
+    }
+}
+
+async fn holder_of(tx: &mut Tx, key: Option<PublicKey>) -> Result<Option<Uuid>, Error> {
+    let Some(key) = key else { return Ok(None) };
+    Ok(match tx.key_owner(key).await? {
+        Some(KeyOwner::Held(subscription)) => Some(subscription),
+        Some(KeyOwner::Released(_)) | None => None,
+    })
+}
+
+async fn found(app: &App, tx: &mut Tx, order: &Order, grant: Grant, now: Timestamp) -> Result<Delivered, Error> {
+    let subscription = Subscription {
+        id: app.new_id(),
+        founded_by: order.id,
+        server_id: order.server_id.clone(),
+        ends_at: ends_at([grant]).map_err(Error::Broken)?,
+        standing: Standing::Held,
+        created_at: now,
+        revision: 0,
+    };
+    if !give_slot(app, tx, order, &subscription, now).await? {
+        return Ok(Delivered::Nothing);
+    }
+    tx.insert_subscription(&subscription).await?;
+    tx.insert_grant(app.new_id(), subscription.id, order.id, "purchase", grant).await?;
+    if let Some(key) = order.public_key
+        && !bind(app, tx, subscription.id, key, now).await?
+    {
+        return Ok(Delivered::Outrun);
+    }
+    let data = json!({ "serverId": order.server_id.as_str(), "endsAt": subscription.ends_at });
+    let subject = Subject::Subscription(subscription.id);
+    tx.record(app.new_id(), EventType::SubscriptionCreated, subject, &data, now).await?;
+    Ok(Delivered::Subscription(subscription.id))
+}
+
+async fn extend(
+    app: &App,
+    tx: &mut Tx,
+    order: &Order,
+    subscription: Uuid,
+    grant: Grant,
+    now: Timestamp,
+) -> Result<Delivered, Error> {
+    let subscription = tx.lock_subscription(subscription).await?.ok_or(Error::NotFound("no such subscription"))?;
+    let possible = match subscription.standing {
+        Standing::Held => true,
+        Standing::Released => restore(app, tx, order, &subscription, now).await?,
+        Standing::Revoked => false,
+    };
+    // What the order reserved and does not use goes back to the pool.
+    tx.release_reservation(order.id, now).await?;
+    if !possible {
+        return Ok(Delivered::Nothing);
+    }
+    tx.insert_grant(app.new_id(), subscription.id, order.id, "renewal", grant).await?;
+    let grants = tx.grants(subscription.id).await?;
+    let end = ends_at(grants.into_iter().map(|(_, grant)| grant)).map_err(Error::Broken)?;
+    tx.set_end(subscription.id, end, Standing::Held).await?;
+    let data = json!({ "oldEnd": subscription.ends_at, "endsAt": end, "orderId": order.id });
+    let subject = Subject::Subscription(subscription.id);
+    tx.record(app.new_id(), EventType::SubscriptionRenewed, subject, &data, now).await?;
+    Ok(Delivered::Subscription(subscription.id))
+}
+
+/// A slot and the last key for a subscription whose hold had ended; its founder claims the new address.
+async fn restore(
+    app: &App,
+    tx: &mut Tx,
+    order: &Order,
+    subscription: &Subscription,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    if !give_slot(app, tx, order, subscription, now).await? {
+        return Ok(false);
+    }
+    if let Some(key) = tx.last_key(subscription.id).await? {
+        // Where somebody else has the key by now, the founder binds another one by a claim.
+        bind(app, tx, subscription.id, key, now).await?;
+    }
+    Ok(true)
+}
+
+/// The slot that the order reserved; where it expired meanwhile, any that is free.
+async fn give_slot(app: &App, tx: &mut Tx, order: &Order, to: &Subscription, now: Timestamp) -> Result<bool, Error> {
+    if tx.hold_reserved_slot(order.id, to.id).await?.is_some() {
+        return Ok(true);
+    }
+    let taken = tx.take_slot(&to.server_id, to.id, app.new_id(), now).await?;
+    Ok(matches!(taken, Reservation::Taken(_)))
+}
+
+/// Binds a key; false where another subscription holds it.
+async fn bind(app: &App, tx: &mut Tx, subscription: Uuid, key: PublicKey, now: Timestamp) -> Result<bool, Error> {
+    if !tx.own_key(key, subscription, now).await? {
+        return Ok(false);
+    }
+    let binding = secrets::seal_binding(app, subscription, key, &secrets::new_preshared_key()?)?;
+    Ok(tx.bind_peer(&binding).await?)
+}

@@ -1,0 +1,186 @@
+//! What wiretoll does: one file a verb, and the only place where effects are ordered.
+//!
+//! A verb takes [`App`], does its few store transactions and calls to the node in an order from which every crash can
+//! be recovered, and returns domain types. No transaction is open while the node is asked.
+
+pub mod apply_invoice;
+pub mod ask_node;
+pub mod changes;
+pub mod check_order;
+pub mod claim;
+pub mod close_orders;
+pub mod deliver;
+pub mod explain;
+pub mod extension;
+pub mod list_servers;
+pub mod node_health;
+pub mod open_order;
+pub mod place_order;
+pub mod price;
+pub mod reconcile;
+pub mod release;
+pub mod renew;
+pub mod request_invoice;
+pub mod secrets;
+pub mod settle;
+pub mod subscription_status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::config::{Orders, RateSource};
+use crate::domain::Invalid;
+use crate::domain::instance_key::{Keyring, SecretError};
+use crate::domain::keys::PublicKey;
+use crate::domain::lightning::Network;
+use crate::domain::plan::Plans;
+use crate::domain::server::{Server, ServerId};
+use crate::domain::subscription::Holds;
+use crate::store::{self, Store};
+use crate::{lnd, wireguard};
+
+/// One text for an order that is not there and for one that is not yours.
+pub const NO_SUCH_ORDER: &str = "no order has this paymentHash";
+/// One text for every key that has no subscription here.
+pub const NO_SUCH_KEY: &str = "no subscription has this wgPublicKey";
+
+/// Everything that a verb needs; shared by every request and worker.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub store: Store,
+    pub node: lnd::Node,
+    pub clock: Clock,
+    pub keyring: Arc<Keyring>,
+    pub shop: Arc<Shop>,
+    pub health: node_health::NodeHealth,
+    pub changes: changes::Changes,
+    pub questions: ask_node::Questions,
+}
+
+/// What is for sale, and on which terms.
+#[derive(Debug)]
+pub struct Shop {
+    /// Begins every memo.
+    pub name: String,
+    pub network: Network,
+    pub plans: Plans,
+    pub servers: Vec<Server>,
+    pub rate: Option<RateSource>,
+    pub orders: Orders,
+    pub holds: Holds,
+    /// Open orders that one address prefix may have.
+    pub open_orders: u32,
+}
+
+/// Why a verb was not done. `http` maps each to a status and a code, once.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The customer's mistake.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Ours: what is stored, or what the node said, does not fit together.
+    #[error("a rule does not hold")]
+    Broken(#[source] Invalid),
+    #[error("{0}")]
+    NotFound(&'static str),
+    #[error("this order has not been paid yet; pay its invoice, wait until its status is paid, then claim")]
+    Unpaid,
+    #[error("{0}")]
+    Conflict(String),
+    #[error("renewals of this server have ended: move to {to} first")]
+    MigrationRequired { to: ServerId },
+    #[error("this subscription was revoked by the operator")]
+    Revoked,
+    #[error("there are {0} unpaid invoices from your network already; pay one or wait until they expire")]
+    TooManyOpen(u32),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("a stored secret cannot be read")]
+    Secret(#[from] SecretError),
+    #[error("the system has no randomness")]
+    Random(#[from] std::io::Error),
+    #[error("the config text could not be rendered")]
+    Config(#[from] wireguard::config_text::Unrenderable),
+}
+
+/// What is missing for a sale, or for a delivery, now; later it may be there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    #[error("server {0} is sold out")]
+    SoldOut(ServerId),
+    #[error("server {0} is not ready to be sold: its key is not known")]
+    NoKey(ServerId),
+    #[error("there is no current exchange rate, so no price: {0}")]
+    NoRate(String),
+    #[error("the Lightning node has no active channel to be paid over")]
+    NoChannel,
+    #[error("the Lightning node does not answer: {0}")]
+    NodeDown(String),
+    #[error("this payment could not be delivered: a refund is due; write to the operator with your payment hash")]
+    RefundDue,
+}
+
+impl Unavailable {
+    /// When to try again.
+    pub const fn retry_after(&self) -> Duration {
+        match self {
+            Self::SoldOut(_) | Self::NoKey(_) => Duration::from_mins(5),
+            Self::NoRate(_) | Self::NoChannel => Duration::from_mins(1),
+            Self::NodeDown(_) => Duration::from_secs(10),
+            Self::RefundDue => Duration::from_hours(1),
+        }
+    }
+}
+
+impl App {
+    /// Why nothing at all can be sold now, if so: the node, every server, or every price.
+    pub fn obstacle(&self) -> Option<Unavailable> {
+        if let Err(missing) = self.health.payee() {
+            return Some(missing);
+        }
+        let no_key = |server: &Server| server.public_key.is_none();
+        if let Some(server) = self.shop.servers.first().filter(|_| self.shop.servers.iter().all(no_key)) {
+            return Some(Unavailable::NoKey(server.id.clone()));
+        }
+        let prices = self.shop.plans.iter().map(|plan| price::price(self, plan));
+        match prices.collect::<Result<Vec<_>, _>>() {
+            Err(Error::Unavailable(missing)) => Some(missing),
+            _ => None,
+        }
+    }
+
+    pub fn new_id(&self) -> Uuid {
+        self.clock.new_id()
+    }
+}
+
+impl Shop {
+    /// The server of that name.
+    pub fn server(&self, id: &ServerId) -> Option<&Server> {
+        self.servers.iter().find(|server| server.id == *id)
+    }
+
+    /// Refuses a server's own key: the kernel ignores such a peer without a word.
+    pub fn check_customer_key(&self, key: PublicKey) -> Result<(), Invalid> {
+        if self.servers.iter().any(|server| server.public_key == Some(key)) {
+            return Err(Invalid::new("wgPublicKey is a server's own key; send the public key of your own device"));
+        }
+        Ok(())
+    }
+
+    /// The memo of an invoice: no server, no customer.
+    pub fn memo(&self, order: Uuid) -> String {
+        format!("{} subscription {order}", self.name)
+    }
+
+    /// The order that a memo of ours names.
+    pub fn order_of_memo(&self, memo: &str) -> Option<Uuid> {
+        let rest = memo.strip_prefix(&self.name)?.strip_prefix(" subscription ")?;
+        Uuid::parse_str(rest).ok()
+    }
+}

@@ -1,0 +1,98 @@
+//! What is known of the Lightning node now: whether it may be sold over, and who it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Unavailable;
+use crate::domain::lightning::{Network, NodeId};
+use crate::lnd;
+
+/// Without a good answer for this long the node counts as down.
+const STALE: Duration = Duration::from_secs(90);
+
+/// How long the first customer after a start waits for the first look.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+
+/// The last answers of the node, shared by everyone who asks.
+#[derive(Debug, Clone)]
+pub struct NodeHealth {
+    view: Arc<watch::Sender<View>>,
+}
+
+/// What the last look at the node showed.
+#[derive(Debug, Clone, Default)]
+struct View {
+    known: Option<Known>,
+    /// Why the last look failed, if it did.
+    problem: Option<String>,
+    /// Whether the stream of settlements is proven to be live.
+    stream_live: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    identity: NodeId,
+    active_channels: u32,
+    seen: Instant,
+}
+
+impl Default for NodeHealth {
+    fn default() -> Self {
+        Self { view: Arc::new(watch::channel(View::default()).0) }
+    }
+}
+
+impl NodeHealth {
+    /// Records a good answer; a node of another network is no node for us.
+    pub fn saw(&self, info: &lnd::NodeInfo, expected: Network) {
+        let wrong = (info.network != expected.name())
+            .then(|| format!("it is on {}, and {expected} is configured", info.network));
+        let known = Known { identity: info.id, active_channels: info.active_channels, seen: Instant::now() };
+        self.view.send_modify(|view| {
+            view.known = wrong.is_none().then_some(known);
+            view.problem = wrong;
+        });
+    }
+
+    /// Records that the node did not answer as it should.
+    pub fn failed(&self, problem: &str) {
+        self.view.send_modify(|view| view.problem = Some(problem.to_owned()));
+    }
+
+    /// Returns once the node was looked at since the start, or could have been.
+    pub async fn looked(&self) {
+        let mut view = self.view.subscribe();
+        let looked = view.wait_for(|view| view.known.is_some() || view.problem.is_some());
+        let _ = tokio::time::timeout(FIRST_LOOK, looked).await;
+    }
+
+    pub fn set_stream_live(&self, live: bool) {
+        self.view.send_modify(|view| view.stream_live = live);
+    }
+
+    pub fn is_stream_live(&self) -> bool {
+        self.view.borrow().stream_live
+    }
+
+    /// Who the node is, as far as it was ever seen.
+    pub fn identity(&self) -> Option<NodeId> {
+        self.view.borrow().known.as_ref().map(|known| known.identity)
+    }
+
+    /// Who will be paid: only of a node that answers and has a channel to be paid over.
+    pub fn payee(&self) -> Result<NodeId, Unavailable> {
+        let view = self.view.borrow();
+        if let Some(problem) = &view.problem {
+            return Err(Unavailable::NodeDown(problem.clone()));
+        }
+        match &view.known {
+            None => Err(Unavailable::NodeDown("it has not answered yet".into())),
+            Some(known) if known.seen.elapsed() > STALE => Err(Unavailable::NodeDown("it stopped answering".into())),
+            Some(known) if known.active_channels == 0 => Err(Unavailable::NoChannel),
+            Some(known) => Ok(known.identity),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Buying a new subscription: intent before effect.
+
+use super::open_order::{open_order, replay};
+use super::request_invoice::request_invoice;
+use super::{App, Error, Unavailable, price};
+use crate::domain::Invalid;
+use crate::domain::instance_key::ClaimToken;
+use crate::domain::keys::PublicKey;
+use crate::domain::money::Quote;
+use crate::domain::order::{ClaimBy, Order, OrderKind, Purchase};
+use crate::domain::server::{Server, ServerId};
+use crate::domain::subscription::Standing;
+use crate::store::{IdempotencyKey, KeyOwner, NewOrder};
+
+/// What a customer asks for.
+#[derive(Debug, Clone)]
+pub struct PlaceOrder {
+    pub server_id: ServerId,
+    pub months: u32,
+    pub public_key: Option<PublicKey>,
+    pub referral_code: Option<String>,
+    pub claim_by: ClaimBy,
+    pub customer: Customer,
+}
+
+/// Who asks: as little as is needed to bound and to repeat.
+#[derive(Debug, Clone)]
+pub struct Customer {
+    /// The address prefix; only its keyed hash is kept, and only while the order is open.
+    pub address_prefix: String,
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// An order with an invoice to be shown.
+#[derive(Debug)]
+pub struct PlacedOrder {
+    pub order: Order,
+    /// Not with a repeated answer once the order is paid.
+    pub claim_token: Option<ClaimToken>,
+}
+
+/// Stores the order, asks the node for its invoice, stores that, and returns it.
+///
+/// A repeat with the same idempotency key returns the same order, or starts a new one where the first came to nothing.
+pub async fn place_order(app: &App, request: PlaceOrder) -> Result<PlacedOrder, Error> {
+    if let Some(placed) = repeat(app, &request.customer).await? {
+        return Ok(placed);
+    }
+    let plan = app.shop.plans.find(request.months)?;
+    let server = app.shop.server(&request.server_id).ok_or_else(|| unknown_server(app))?;
+    sellable(server)?;
+    check_key(app, request.public_key, server).await?;
+    let quote = price::price(app, plan)?;
+    let purchase = Purchase {
+        kind: OrderKind::New,
+        server_id: request.server_id,
+        months: request.months,
+        public_key: request.public_key,
+        claim_by: request.claim_by,
+        referral_code: request.referral_code,
+    };
+    place(app, purchase, quote, &request.customer).await
+}
+
+/// The answer of an earlier request with the same key.
+pub async fn repeat(app: &App, customer: &Customer) -> Result<Option<PlacedOrder>, Error> {
+    let Some(key) = &customer.idempotency_key else { return Ok(None) };
+    let Some(order) = replay(app, key).await? else { return Ok(None) };
+    tracing::info!(order.id = %order.id, "a request was repeated");
+    placed(app, order).map(Some)
+}
+
+/// The common way of every order on Lightning.
+pub async fn place(app: &App, purchase: Purchase, quote: Quote, customer: &Customer) -> Result<PlacedOrder, Error> {
+    app.health.looked().await;
+    let id = app.new_id();
+    let key_id = app.keyring.current();
+    let key = app.keyring.get(key_id)?;
+    let new = NewOrder {
+        id,
+        key_id,
+        purchase,
+        quote,
+        payment_hash: key.preimage(id).payment_hash(),
+        origin: key.origin(&customer.address_prefix),
+        created_at: app.clock.now(),
+    };
+    let order = open_order(app, &new, customer.idempotency_key.as_ref()).await?;
+    let order = request_invoice(app, order).await?;
+    tracing::info!(order.id = %order.id, payment_hash = order.payment_hash.prefix(), "an order was placed");
+    placed(app, order)
+}
+
+/// With the token only while the order is unpaid.
+fn placed(app: &App, order: Order) -> Result<PlacedOrder, Error> {
+    let claim_token = if order.is_paid() { None } else { Some(claim_token(app, &order)?) };
+    Ok(PlacedOrder { order, claim_token })
+}
+
+fn claim_token(app: &App, order: &Order) -> Result<ClaimToken, Error> {
+    Ok(app.keyring.get(order.key_id)?.claim_token(order.id))
+}
+
+fn unknown_server(app: &App) -> Invalid {
+    let known: Vec<_> = app.shop.servers.iter().map(|server| server.id.as_str()).collect();
+    Invalid::new(format!("unknown serverId; the servers are {}", known.join(", ")))
+}
+
+/// Nothing new is sold where the config could not be written, or where customers are asked to leave.
+fn sellable(server: &Server) -> Result<(), Error> {
+    match (&server.public_key, &server.migrate_to) {
+        (_, Some(to)) => Err(Error::MigrationRequired { to: to.clone() }),
+        (None, None) => Err(Unavailable::NoKey(server.id.clone()).into()),
+        (Some(_), None) => Ok(()),
+    }
+}
+
+/// A key that is held on this server is welcome (the payment will extend its subscription); elsewhere it is in the way.
+async fn check_key(app: &App, key: Option<PublicKey>, server: &Server) -> Result<(), Error> {
+    let Some(key) = key else { return Ok(()) };
+    app.shop.check_customer_key(key)?;
+    let Some(KeyOwner::Held(owner)) = app.store.key_owner(key).await? else { return Ok(()) };
+    let Some(subscription) = app.store.subscription(owner).await? else { return Ok(()) };
+    if subscription.standing == Standing::Revoked {
+        return Err(Error::Revoked);
+    }
+    if subscription.server_id == server.id {
+        return Ok(());
+    }
+    let theirs = subscription.server_id;
+    Err(Error::Conflict(format!("this wgPublicKey has a subscription on {theirs}: renew it, or use another key")))
+}

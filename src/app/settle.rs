@@ -1,0 +1,195 @@
+//! Settlement: one transaction turns a payment into what was bought.
+//!
+//! The order becomes paid by compare-and-set; subscription, grant, key, event and cursor commit with it or not at all.
+//! Stream, replay, sweep and polls all end here, so doing it twice changes nothing.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::deliver::{Delivered, deliver};
+use super::{App, Error};
+use crate::domain::Invalid;
+use crate::domain::event::{EventType, Subject};
+use crate::domain::lightning::NodeId;
+use crate::domain::money::Msats;
+use crate::domain::order::{Order, OrderState};
+use crate::domain::payment::{Evidence, Outcome, Payment};
+use crate::domain::settle_progress::Position;
+use crate::domain::time::Timestamp;
+use crate::store::Tx;
+
+/// How far the node's settlements are applied with this one.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    pub node: NodeId,
+    pub position: Position,
+}
+
+/// What a settlement changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Now(Outcome),
+    Before,
+}
+
+/// Applies a payment to its order.
+///
+/// The order must have its invoice (`adopt_invoice` gives one to an order that crashed before it was stored).
+pub async fn settle(app: &App, order: Uuid, evidence: &Evidence, progress: Option<Progress>) -> Result<Settled, Error> {
+    // A second attempt sees whoever was faster, so that a third is never needed.
+    for _ in 0..3 {
+        if let Some(settled) = attempt(app, order, evidence, progress).await? {
+            return Ok(settled);
+        }
+    }
+    Err(Error::Broken(Invalid::new("a settlement was outrun three times")))
+}
+
+/// One transaction; None when it was outrun and rolled back.
+async fn attempt(
+    app: &App,
+    order: Uuid,
+    evidence: &Evidence,
+    progress: Option<Progress>,
+) -> Result<Option<Settled>, Error> {
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    let order = tx.lock_order(order).await?.ok_or(Error::NotFound("no such order"))?;
+    let Some(settled) = apply(app, &mut tx, &order, evidence, now).await? else {
+        tx.rollback().await?;
+        return Ok(None);
+    };
+    advance(&mut tx, progress, now).await?;
+    tx.commit().await?;
+    if let Settled::Now(outcome) = settled {
+        let payment_hash = order.payment_hash.prefix();
+        tracing::info!(order.id = %order.id, payment_hash, outcome = outcome.name(), "a payment settled");
+        app.changes.announce(order.id);
+    }
+    Ok(Some(settled))
+}
+
+/// Moves the cursor over a settlement that is nobody's order here.
+pub async fn pass_over(app: &App, progress: Option<Progress>) -> Result<(), Error> {
+    if progress.is_none() {
+        return Ok(());
+    }
+    let mut tx = app.store.begin().await?;
+    advance(&mut tx, progress, app.clock.now()).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Keeps a payment whose order this database does not know, but whose memo is ours: the backup was restored.
+pub async fn record_orphan(
+    app: &App,
+    evidence: &Evidence,
+    named: Uuid,
+    progress: Option<Progress>,
+) -> Result<(), Error> {
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    let payment = payment(app, None, evidence, Msats::new(0), Outcome::Orphaned, now);
+    if tx.insert_payment(&payment).await? {
+        let data = json!({ "orderId": named, "amountMsat": evidence.amount.get() });
+        tx.record(app.new_id(), EventType::PaymentOrphaned, Subject::Payment(payment.id), &data, now).await?;
+        tracing::error!(order.id = %named, "a payment names an order that is not in this database");
+    }
+    advance(&mut tx, progress, now).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn advance(tx: &mut Tx, progress: Option<Progress>, now: Timestamp) -> Result<(), Error> {
+    if let Some(Progress { node, position }) = progress {
+        tx.advance_cursor(node, &position, now).await?;
+    }
+    Ok(())
+}
+
+/// None when it was outrun.
+async fn apply(
+    app: &App,
+    tx: &mut Tx,
+    order: &Order,
+    evidence: &Evidence,
+    now: Timestamp,
+) -> Result<Option<Settled>, Error> {
+    if order.is_paid() || tx.has_payment(evidence).await? {
+        return Ok(Some(Settled::Before));
+    }
+    let price = order.quote.amount.to_msats();
+    let outcome = if evidence.amount < price {
+        Some(refuse(tx, order, now).await?)
+    } else {
+        pay(app, tx, order, evidence, now).await?
+    };
+    let Some(outcome) = outcome else { return Ok(None) };
+    let excess = evidence.amount.excess_over(price);
+    let payment = payment(app, Some(order.id), evidence, excess, outcome, now);
+    tx.insert_payment(&payment).await?;
+    let data = json!({
+        "paymentHash": order.payment_hash.to_string(),
+        "amountMsat": evidence.amount.get(),
+        "excessMsat": excess.get(),
+    });
+    tx.record(app.new_id(), event_of(outcome), Subject::Order(order.id), &data, now).await?;
+    Ok(Some(Settled::Now(outcome)))
+}
+
+/// Less than the price, which LND never settles: recorded for the operator, and the order is over.
+async fn refuse(tx: &mut Tx, order: &Order, now: Timestamp) -> Result<Outcome, Error> {
+    if tx.mark_expired(order.id, now).await? {
+        tx.release_reservation(order.id, now).await?;
+    }
+    Ok(Outcome::Underpaid)
+}
+
+/// Delivers, and marks the order paid with what was delivered; None when it was outrun.
+async fn pay(
+    app: &App,
+    tx: &mut Tx,
+    order: &Order,
+    evidence: &Evidence,
+    now: Timestamp,
+) -> Result<Option<Outcome>, Error> {
+    match order.state {
+        OrderState::Creating => return Err(Error::Broken(Invalid::new("a payment for an order without an invoice"))),
+        // The node said that this invoice was dead, and it was paid all the same.
+        OrderState::Failed { .. } => return Ok(Some(Outcome::RefundDue)),
+        OrderState::Pending(_) | OrderState::Paid { .. } | OrderState::Expired { .. } => {}
+    }
+    // The node's time, but neither before the order nor in our future: its clock may be wrong.
+    let granted_at = evidence.settled_at.max(order.created_at).min(now);
+    let (subscription, outcome) = match deliver(app, tx, order, granted_at, now).await? {
+        Delivered::Outrun => return Ok(None),
+        Delivered::Subscription(id) if is_late(order, evidence) => (Some(id), Outcome::AppliedLate),
+        Delivered::Subscription(id) => (Some(id), Outcome::Applied),
+        Delivered::Nothing => (None, Outcome::RefundDue),
+    };
+    let marked = tx.mark_paid(order.id, subscription, evidence.settled_at, now).await?;
+    Ok(marked.then_some(outcome))
+}
+
+fn is_late(order: &Order, evidence: &Evidence) -> bool {
+    order.invoice().is_some_and(|invoice| evidence.settled_at > invoice.expires_at)
+}
+
+fn payment(
+    app: &App,
+    order_id: Option<Uuid>,
+    evidence: &Evidence,
+    excess: Msats,
+    outcome: Outcome,
+    recorded_at: Timestamp,
+) -> Payment {
+    Payment { id: app.new_id(), order_id, evidence: evidence.clone(), excess, outcome, recorded_at }
+}
+
+const fn event_of(outcome: Outcome) -> EventType {
+    match outcome {
+        Outcome::Applied => EventType::OrderPaid,
+        Outcome::AppliedLate => EventType::OrderPaidLate,
+        Outcome::RefundDue => EventType::OrderRefundDue,
+        Outcome::Orphaned => EventType::PaymentOrphaned,
+        Outcome::Underpaid => EventType::PaymentUnderpaid,
+    }
+}

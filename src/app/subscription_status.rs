@@ -1,0 +1,29 @@
+//! What anybody who knows a public key may know of its subscription: the documented fields and no more.
+
+use super::renew::subscription_of;
+use super::{App, Error, NO_SUCH_KEY};
+use crate::domain::keys::PublicKey;
+use crate::domain::server::Server;
+use crate::domain::subscription::Subscription;
+
+/// A subscription as its key holder sees it.
+#[derive(Debug)]
+pub struct Status {
+    pub subscription: Subscription,
+    pub server: Option<Server>,
+    /// The forwarded port, while a slot is held.
+    pub port: Option<u16>,
+    pub enabled: bool,
+}
+
+pub async fn subscription_status(app: &App, key: PublicKey) -> Result<Status, Error> {
+    let subscription = subscription_of(app, key).await?.ok_or(Error::NotFound(NO_SUCH_KEY))?;
+    let server = app.shop.server(&subscription.server_id).cloned();
+    let peer = app.store.peer_of(subscription.id).await?;
+    let port = match (&server, peer) {
+        (Some(server), Some(peer)) => Some(server.pool.port(peer.slot).map_err(Error::Broken)?),
+        _ => None,
+    };
+    let enabled = subscription.is_active(app.clock.now());
+    Ok(Status { subscription, server, port, enabled })
+}
