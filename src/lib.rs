@@ -28,6 +28,7 @@ pub mod app;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod lnd;
 pub mod lnd_proto;
 pub mod lnd_simulator;

@@ -1,0 +1,63 @@
+//! The OpenAPI 3.1 document, made from the handlers themselves, and a page to read it on.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::LOCATION;
+use actix_web::web::ServiceConfig;
+use utoipa::OpenApi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::error::{Error, ErrorBody};
+use super::{operations, routing, subscriptions as s};
+
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "wiretoll",
+        description = "WireGuard subscriptions for Lightning payments: list the servers, create an order, pay its \
+                       invoice, wait until it is paid, claim the config. Every error is JSON of `error` and `message`; \
+                       unknown fields in requests are ignored.",
+    ),
+    paths(
+        s::servers::servers,
+        s::create::create,
+        s::check::check,
+        s::events::events,
+        s::claim::claim,
+        s::renew::renew,
+        s::status::status,
+        operations::live,
+        operations::ready,
+    ),
+    components(schemas(ErrorBody)),
+    tags(
+        (name = "subscriptions", description = "Buy, renew and claim a WireGuard subscription"),
+        (name = "operations", description = "For whoever runs the program"),
+    ),
+)]
+struct Document;
+
+pub fn routes(config: &mut ServiceConfig) {
+    // Swagger UI would otherwise send the document to a validator on the internet.
+    let ui = Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true);
+    config
+        .service(routing::get("/openapi.json", json))
+        .service(routing::get("/docs", to_docs))
+        .service(SwaggerUi::new("/docs/{_:.*}").config(ui));
+}
+
+/// The document as indented JSON.
+///
+/// # Errors
+/// Never in practice: it holds no value that JSON cannot show.
+pub fn document() -> Result<String, serde_json::Error> {
+    Document::openapi().to_pretty_json()
+}
+
+async fn json() -> Result<HttpResponse, Error> {
+    let document = document().map_err(|_| Error::internal())?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(document))
+}
+
+async fn to_docs() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()
+}

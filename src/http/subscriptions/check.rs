@@ -1,0 +1,255 @@
+//! `GET /subscription/{paymentHash}`: whether an order is paid, and what it brought.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use actix_web::web::{Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::{IntoParams, ToSchema};
+
+use super::watch::Watch;
+use crate::app::check_order::{Checked, check_order};
+use crate::domain::lightning::PaymentHash;
+use crate::domain::order::OrderState;
+use crate::domain::server::Server;
+use crate::domain::time::Timestamp;
+use crate::http::Shared;
+use crate::http::client_address::AddressPrefix;
+use crate::http::error::{Error, ErrorBody};
+use crate::http::limits::RateLimits;
+
+const LONGEST_WAIT_SECONDS: u64 = 30;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CheckQuery {
+    /// Wait so many seconds for a change before answering.
+    #[param(minimum = 1, maximum = 30)]
+    wait: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckResponse {
+    payment_hash: String,
+    pub status: PaidStatus,
+    #[schema(example = "eu-de")]
+    server_id: String,
+    /// Months.
+    #[schema(example = 1)]
+    duration: u32,
+    is_provisioned: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<CheckedServer>,
+    /// When the subscription ends, once the order is paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    subscription_end: Option<Timestamp>,
+    #[schema(value_type = String, example = "waiting for the payment")]
+    message: &'static str,
+    /// True once the invoice can no longer be paid; left out before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invoice_expired: bool,
+    /// Of a renewal: the end before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    old_expiry: Option<Timestamp>,
+    /// Of a renewal: the end after it; until it is paid, as if it were paid now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    new_expiry: Option<Timestamp>,
+    /// Of a paid renewal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription: Option<RenewedSubscription>,
+}
+
+/// Clients stop at any other word, so there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PaidStatus {
+    Unpaid,
+    Paid,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CheckedServer {
+    #[schema(example = "de2.example.net")]
+    domain: String,
+    #[schema(example = "de2.example.net:51820")]
+    endpoint: String,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RenewedSubscription {
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+}
+
+/// Tells whether an order is paid.
+///
+/// The Lightning node is asked where it is due, so this also heals what an event missed. `wait` makes it a long poll:
+/// it answers as soon as something changes, and at once where the order is paid or `If-None-Match` is out of date.
+#[utoipa::path(
+    get, path = "/api/public/v1/subscription/{paymentHash}", tag = "subscriptions", operation_id = "checkSubscription",
+    params(
+        ("paymentHash" = String, Path, description = "64 lowercase hexadecimal digits"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer"),
+    ),
+    responses(
+        (status = 200, body = CheckResponse, headers(("ETag" = String, description = "Changes with the answer"))),
+        (status = 304, description = "Nothing changed since the answer with this `ETag`"),
+        (status = 400, description = "`ERR_INVALID_INPUT`: not a payment hash, or wait is not 1 to 30", body = ErrorBody),
+        (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no order has this hash", body = ErrorBody),
+        (status = 429, description = "`ERR_RATE_LIMIT_EXCEEDED`; see `Retry-After`", body = ErrorBody),
+        (status = 500, description = "`ERR_INTERNAL_ERROR`: our mistake", body = ErrorBody),
+        (status = 503, description = "The database does not answer; see `Retry-After`", body = ErrorBody),
+    ),
+)]
+pub async fn check(
+    shared: Data<Shared>,
+    request: HttpRequest,
+    path: Path<String>,
+    query: Query<CheckQuery>,
+) -> Result<HttpResponse, Error> {
+    let hash = admitted_hash(&shared.limits, shared.client(&request), &path)?;
+    let wait = query.wait.map(checked_wait).transpose()?;
+    let known = request.headers().get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
+    let first = check_order(&shared.app, hash).await?;
+    let seen = match wait {
+        Some(wait) => after_change(shared.into_inner(), first, known, wait).await?,
+        None => first.into(),
+    };
+    Ok(answer(&seen, known))
+}
+
+/// Waits for news: what differs from the answer that the client has is news already, and `paid` is the last there is
+/// for a client that has none.
+async fn after_change(
+    shared: Arc<Shared>,
+    first: Checked,
+    known: &str,
+    wait: Duration,
+) -> Result<CheckResponse, Error> {
+    let paid = first.order.is_paid();
+    let watch = Watch::begin(shared, first);
+    let is_news = if known.is_empty() { paid } else { !matches(known, &watch.seen().tag()) };
+    if is_news { Ok(watch.seen().clone()) } else { watch.change_within(wait).await }
+}
+
+/// Counts a check for its prefix, and for the prefix with the hash: a stranger who saw the hash in an invoice must
+/// not be able to use up the customer's own.
+pub fn admitted_hash(limits: &RateLimits, client: AddressPrefix, path: &str) -> Result<PaymentHash, Error> {
+    limits.check.admit(client)?;
+    let hash = PaymentHash::parse(path)?;
+    limits.check_per_hash.admit((client, hash))?;
+    Ok(hash)
+}
+
+fn checked_wait(seconds: u64) -> Result<Duration, Error> {
+    if (1..=LONGEST_WAIT_SECONDS).contains(&seconds) {
+        return Ok(Duration::from_secs(seconds));
+    }
+    Err(Error::invalid(format!("wait must be 1 to {LONGEST_WAIT_SECONDS} seconds")))
+}
+
+fn answer(seen: &CheckResponse, known: &str) -> HttpResponse {
+    let tag = seen.tag();
+    let is_known = matches(known, &tag);
+    let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((ETAG, tag)).insert_header((CACHE_CONTROL, "private, no-cache"));
+    if is_known { response.finish() } else { response.json(seen) }
+}
+
+/// Weak comparison with a list of tags (RFC 9110, section 13.1.2).
+fn matches(known: &str, tag: &str) -> bool {
+    known.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == opaque(tag))
+}
+
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
+}
+
+impl CheckResponse {
+    /// Weak, because the `newExpiry` of an unpaid renewal moves with the clock and is no change.
+    pub fn tag(&self) -> String {
+        let still = match self.status {
+            PaidStatus::Unpaid => Self { new_expiry: None, ..self.clone() },
+            PaidStatus::Paid => self.clone(),
+        };
+        let digest = Sha256::digest(serde_json::to_vec(&still).unwrap_or_default());
+        format!("W/\"{}\"", hex::encode(digest.get(..12).unwrap_or_default()))
+    }
+
+    /// Whether nothing more is to be waited for.
+    pub fn is_final(&self) -> bool {
+        self.status == PaidStatus::Paid || self.invoice_expired
+    }
+}
+
+impl From<Checked> for CheckResponse {
+    fn from(checked: Checked) -> Self {
+        let order = &checked.order;
+        let paid = order.is_paid();
+        let paid_end = checked.subscription.as_ref().filter(|_| paid).map(|subscription| subscription.ends_at);
+        let renewed = paid_end.filter(|_| checked.extension.is_some());
+        let server_id = checked.subscription.as_ref().map_or(&order.server_id, |subscription| &subscription.server_id);
+        Self {
+            payment_hash: order.payment_hash.to_string(),
+            status: if paid { PaidStatus::Paid } else { PaidStatus::Unpaid },
+            server_id: server_id.to_string(),
+            duration: order.months,
+            is_provisioned: checked.provisioned,
+            message: message(&checked),
+            invoice_expired: matches!(order.state, OrderState::Expired { .. }),
+            server: checked.server.as_ref().map(CheckedServer::from),
+            subscription_end: paid_end,
+            old_expiry: checked.extension.map(|extension| extension.old_end),
+            new_expiry: checked.extension.map(|extension| extension.new_end),
+            subscription: renewed.map(|expires_at| RenewedSubscription { expires_at }),
+        }
+    }
+}
+
+impl From<&Server> for CheckedServer {
+    fn from(server: &Server) -> Self {
+        Self { domain: server.domain.clone(), endpoint: server.endpoint() }
+    }
+}
+
+fn message(checked: &Checked) -> &'static str {
+    match (&checked.order.state, &checked.subscription, checked.extension) {
+        (OrderState::Paid { .. }, None, _) => {
+            "paid, but it could not be delivered: a refund is due; write to the operator with your payment hash"
+        }
+        (OrderState::Paid { .. }, Some(_), Some(_)) => "paid: the subscription was renewed",
+        (OrderState::Paid { .. }, Some(_), None) => "paid: claim the config",
+        (OrderState::Expired { .. }, ..) => "the invoice expired unpaid; create a new order",
+        _ => "waiting for the payment",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_weakly_and_as_a_list() {
+        let tag = "W/\"a1\"";
+        for known in ["W/\"a1\"", "\"a1\"", "\"b\", W/\"a1\"", "*"] {
+            assert!(matches(known, tag), "{known}");
+        }
+        for known in ["", "\"b\"", "a1", "W/"] {
+            assert!(!matches(known, tag), "{known}");
+        }
+    }
+
+    #[test]
+    fn a_wait_lasts_1_to_30_seconds() {
+        assert!(checked_wait(1).is_ok() && checked_wait(30).is_ok());
+        assert!(checked_wait(0).is_err() && checked_wait(31).is_err());
+    }
+}

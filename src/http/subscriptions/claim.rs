@@ -1,0 +1,180 @@
+//! `POST /subscription/claim`: the WireGuard config of a paid order, the same every time.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::fields;
+use crate::app::claim::{self, Claim, Claimed, PrivateKeyShown};
+use crate::config::SecretText;
+use crate::domain::Invalid;
+use crate::domain::keys::{PresharedKey, PrivateKey};
+use crate::domain::lightning::PaymentHash;
+use crate::domain::time::Timestamp;
+use crate::http::error::{Error, ErrorBody};
+use crate::http::{Shared, body};
+use crate::wireguard::config_text::ALLOWED_IPS;
+
+const ERASED: &str = "the private key that was made for this order has been erased; ask the operator to rekey the \
+                      subscription, with your payment hash and claim token";
+
+/// `referralCode` and `orderId`, which clients also send, are ignored.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimRequest {
+    #[schema(example = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925")]
+    payment_hash: String,
+    /// From `create`; needed where the order or the instance requires it.
+    #[serde(default, deserialize_with = "fields::text")]
+    claim_token: Option<String>,
+    /// Your own public key; empty or missing lets the server make the key pair.
+    #[serde(default, deserialize_with = "fields::text")]
+    wg_public_key: Option<String>,
+    /// Used only by the claim that binds the key.
+    #[serde(default, deserialize_with = "fields::text")]
+    wg_preshared_key: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimResponse {
+    /// False only where a key that was made here has been erased.
+    success: bool,
+    /// `success` or `error`.
+    #[schema(value_type = String, example = "success")]
+    status: &'static str,
+    #[schema(value_type = String, example = "the config is ready")]
+    message: &'static str,
+    #[schema(value_type = String, format = DateTime, example = "2026-12-22T12:00:00.000Z")]
+    subscription_end: Timestamp,
+    subscription: ClaimedSubscription,
+    server: ClaimedServer,
+    peer: ClaimedPeer,
+    /// The public port that is forwarded to you.
+    #[schema(example = 35825)]
+    vpn_port: u16,
+    is_provisioned: bool,
+    /// Text for wg-quick. With your own key its `PrivateKey` line is a comment for you to fill in.
+    config: Option<String>,
+    /// The same text, by the name that other clients read.
+    full_config: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimedSubscription {
+    id: String,
+    #[schema(example = "eu-de")]
+    server_id: String,
+    #[schema(value_type = String, format = DateTime, example = "2026-12-22T12:00:00.000Z")]
+    expires_at: Timestamp,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimedServer {
+    #[schema(example = "eu-de")]
+    id: String,
+    #[schema(example = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=")]
+    public_key: String,
+    #[schema(example = "de2.example.net:51820")]
+    endpoint: String,
+    #[serde(rename = "allowedIPs")]
+    #[schema(value_type = String, example = "0.0.0.0/0")]
+    allowed_ips: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimedPeer {
+    #[schema(example = "10.9.0.7/32")]
+    address: String,
+    public_key: String,
+    preshared_key: String,
+    /// Only of a key pair that was made here, and only while it is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_key: Option<String>,
+}
+
+/// Hands out the config of a paid order.
+///
+/// The first claim binds the key; every later claim with the same proof gets the same answer.
+#[utoipa::path(
+    post, path = "/api/public/v1/subscription/claim", tag = "subscriptions", operation_id = "claimSubscription",
+    request_body = ClaimRequest,
+    responses(
+        (status = 200, body = ClaimResponse),
+        (status = 400, description = "`ERR_INVALID_INPUT`: not a hash or key, or the payment was for a renewal", body = ErrorBody),
+        (status = 402, description = "`ERR_PAYMENT_REQUIRED`: not paid yet", body = ErrorBody),
+        (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no such order, or not yours", body = ErrorBody),
+        (status = 409, description = "`ERR_CONFLICT`: claimed with another key, or the key belongs to another subscription", body = ErrorBody),
+        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
+        (status = 413, description = "The body is larger than 256 KiB", body = ErrorBody),
+        (status = 429, description = "`ERR_RATE_LIMIT_EXCEEDED`; see `Retry-After`", body = ErrorBody),
+        (status = 500, description = "`ERR_INTERNAL_ERROR`: our mistake", body = ErrorBody),
+        (status = 503, description = "Cannot be delivered now; see `Retry-After`", body = ErrorBody),
+    ),
+)]
+pub async fn claim(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
+    shared.limits.claim.admit(shared.client(&request))?;
+    let shown: ClaimRequest = body::read(&request, payload).await?;
+    let claimed = claim::claim(&shared.app, &shown.into_claim()?).await?;
+    Ok(body::private(&ClaimResponse::new(&claimed)?))
+}
+
+impl ClaimRequest {
+    fn into_claim(self) -> Result<Claim, Invalid> {
+        let preshared_key = self.wg_preshared_key.as_deref().map(PresharedKey::parse).transpose();
+        Ok(Claim {
+            payment_hash: PaymentHash::parse(&self.payment_hash)?,
+            claim_token: self.claim_token.map(SecretText::new),
+            public_key: fields::public_key(self.wg_public_key.as_deref())?,
+            preshared_key: preshared_key.map_err(|invalid| Invalid::new(format!("wgPresharedKey: {invalid}")))?,
+        })
+    }
+}
+
+impl ClaimResponse {
+    fn new(claimed: &Claimed) -> Result<Self, Error> {
+        let erased = claimed.private_key == PrivateKeyShown::Erased;
+        let subscription = &claimed.subscription;
+        let text = if erased { None } else { Some(config_text(claimed)?) };
+        Ok(Self {
+            success: !erased,
+            status: if erased { "error" } else { "success" },
+            message: if erased { ERASED } else { "the config is ready" },
+            subscription_end: subscription.ends_at,
+            subscription: ClaimedSubscription {
+                id: subscription.id.to_string(),
+                server_id: claimed.server.id.to_string(),
+                expires_at: subscription.ends_at,
+            },
+            server: ClaimedServer {
+                id: claimed.server.id.to_string(),
+                public_key: claimed.config.server_key.to_string(),
+                endpoint: claimed.config.endpoint(),
+                allowed_ips: ALLOWED_IPS,
+            },
+            peer: peer(claimed),
+            vpn_port: claimed.config.port,
+            is_provisioned: claimed.provisioned,
+            config: text.clone(),
+            full_config: text,
+        })
+    }
+}
+
+fn config_text(claimed: &Claimed) -> Result<String, crate::app::Error> {
+    Ok(claimed.config.render()?.to_string())
+}
+
+fn peer(claimed: &Claimed) -> ClaimedPeer {
+    let config = &claimed.config;
+    ClaimedPeer {
+        address: format!("{}/32", config.address),
+        public_key: config.public_key.to_string(),
+        preshared_key: config.preshared_key.expose(),
+        private_key: config.private_key.as_ref().map(PrivateKey::expose),
+    }
+}

@@ -1,0 +1,133 @@
+//! `POST /subscription/create`: an order with an invoice to be paid.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::fields;
+use crate::app::place_order::{Customer, PlaceOrder, PlacedOrder, place_order};
+use crate::domain::Invalid;
+use crate::domain::order::{ClaimBy, Order};
+use crate::domain::server::ServerId;
+use crate::domain::time::Timestamp;
+use crate::http::error::{Error, ErrorBody};
+use crate::http::{Shared, body, idempotency};
+
+/// Names this request among those that an `Idempotency-Key` may stand for.
+const ROUTE: &str = "create";
+
+/// Serialized, it is what a repeated request is compared with.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateRequest {
+    /// One of the ids of `GET /servers`.
+    #[schema(example = "eu-de")]
+    server_id: String,
+    /// Months.
+    #[serde(deserialize_with = "fields::months")]
+    #[schema(example = 1)]
+    duration: u32,
+    #[serde(default, deserialize_with = "fields::text")]
+    referral_code: Option<String>,
+    /// Your own WireGuard public key. Without it the server makes the key pair at the first claim.
+    #[serde(default, deserialize_with = "fields::text")]
+    wg_public_key: Option<String>,
+    /// Refuses claims that show only the payment hash: every hop of a payment sees that.
+    #[serde(default)]
+    require_claim_token: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateResponse {
+    success: bool,
+    #[schema(example = "019aa9c4-5a3e-7c41-9a70-0d1c52a6f5b1")]
+    order_id: String,
+    #[schema(example = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925")]
+    payment_hash: String,
+    /// BOLT 11.
+    #[schema(example = "lnbc30u1p...")]
+    invoice: String,
+    #[schema(example = 3000)]
+    amount_sats: u64,
+    /// The same amount, by the name that older clients read.
+    #[serde(rename = "amount_sats")]
+    #[schema(example = 3000)]
+    amount_sats_by_its_old_name: u64,
+    #[schema(example = "wiretoll VPN - 1 month (eu-de)")]
+    description: String,
+    /// When the invoice can no longer be paid.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:15:00.000Z")]
+    expires_at: Timestamp,
+    /// Proves at a claim that the order is yours. Keep it: it is shown only until the order is paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim_token: Option<String>,
+}
+
+/// Creates an order.
+///
+/// Pay the invoice, wait until the order is paid, then claim it. With an `Idempotency-Key` a repeated request returns
+/// the same order instead of a second one.
+#[utoipa::path(
+    post, path = "/api/public/v1/subscription/create", tag = "subscriptions", operation_id = "createSubscription",
+    request_body = CreateRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID, made afresh for each purchase; kept for 24 hours")),
+    responses(
+        (status = 200, body = CreateResponse),
+        (status = 400, description = "`ERR_INVALID_INPUT`: serverId, duration or key is not valid", body = ErrorBody),
+        (status = 403, description = "`ERR_MIGRATION_REQUIRED` or `ERR_FORBIDDEN`", body = ErrorBody),
+        (status = 409, description = "`ERR_CONFLICT`: the key has a subscription elsewhere, or the Idempotency-Key was used with another body", body = ErrorBody),
+        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
+        (status = 413, description = "The body is larger than 256 KiB", body = ErrorBody),
+        (status = 429, description = "`ERR_RATE_LIMIT_EXCEEDED`; see `Retry-After`", body = ErrorBody),
+        (status = 500, description = "`ERR_INTERNAL_ERROR`: our mistake", body = ErrorBody),
+        (status = 503, description = "Sold out, or no invoice can be made now; see `Retry-After`", body = ErrorBody),
+    ),
+)]
+pub async fn create(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
+    let client = shared.client(&request);
+    shared.limits.create.admit(client)?;
+    let wanted: CreateRequest = body::read(&request, payload).await?;
+    let idempotency_key = idempotency::key_of(&request, ROUTE, &wanted)?;
+    let customer = Customer { address_prefix: client.to_string(), idempotency_key };
+    let placed = place_order(&shared.app, wanted.into_order(customer)?).await?;
+    Ok(body::private(&CreateResponse::new(&shared.app.shop.name, placed)?))
+}
+
+impl CreateRequest {
+    fn into_order(self, customer: Customer) -> Result<PlaceOrder, Invalid> {
+        let claim_by = if self.require_claim_token == Some(true) { ClaimBy::ClaimToken } else { ClaimBy::PaymentHash };
+        Ok(PlaceOrder {
+            server_id: ServerId::parse(&self.server_id)?,
+            months: self.duration,
+            public_key: fields::public_key(self.wg_public_key.as_deref())?,
+            referral_code: self.referral_code,
+            claim_by,
+            customer,
+        })
+    }
+}
+
+impl CreateResponse {
+    fn new(shop: &str, placed: PlacedOrder) -> Result<Self, Error> {
+        let order = placed.order;
+        let invoice = order.invoice().ok_or_else(Error::internal)?;
+        Ok(Self {
+            success: true,
+            order_id: order.id.to_string(),
+            payment_hash: order.payment_hash.to_string(),
+            invoice: invoice.text.clone(),
+            amount_sats: order.quote.amount.get(),
+            amount_sats_by_its_old_name: order.quote.amount.get(),
+            description: description(shop, &order),
+            expires_at: invoice.expires_at,
+            claim_token: placed.claim_token.map(|token| token.expose()),
+        })
+    }
+}
+
+fn description(shop: &str, order: &Order) -> String {
+    let plural = if order.months == 1 { "" } else { "s" };
+    format!("{shop} VPN - {} month{plural} ({})", order.months, order.server_id)
+}

@@ -1,0 +1,108 @@
+//! `POST /subscription/renew`: more months for the subscription of a public key.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::fields;
+use crate::app::place_order::Customer;
+use crate::app::renew::{self, Renewal};
+use crate::domain::time::Timestamp;
+use crate::http::error::{Error, ErrorBody};
+use crate::http::{Shared, body, idempotency};
+
+/// Names this request among those that an `Idempotency-Key` may stand for.
+const ROUTE: &str = "renew";
+
+/// `serverId` is not here: clients send labels, domains and `unknown` in it, so whatever they send is ignored.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RenewRequest {
+    /// The public key of the subscription.
+    #[serde(default, deserialize_with = "fields::text")]
+    #[schema(required = true, value_type = String, example = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=")]
+    wg_public_key: Option<String>,
+    /// Months.
+    #[serde(deserialize_with = "fields::months")]
+    #[schema(example = 1)]
+    duration: u32,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RenewResponse {
+    success: bool,
+    /// The order of this renewal.
+    #[schema(example = "019aa9c4-5a3e-7c41-9a70-0d1c52a6f5b1")]
+    renewal_id: String,
+    #[schema(example = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925")]
+    payment_hash: String,
+    /// BOLT 11.
+    #[schema(example = "lnbc30u1p...")]
+    invoice: String,
+    #[schema(example = 3000)]
+    amount_sats: u64,
+    /// The same amount, by the name that older clients read.
+    #[serde(rename = "amount_sats")]
+    #[schema(example = 3000)]
+    amount_sats_by_its_old_name: u64,
+    /// When the subscription ends now.
+    #[schema(value_type = String, format = DateTime, example = "2026-12-22T12:00:00.000Z")]
+    old_expiry: Timestamp,
+    /// When it will end if this is paid now.
+    #[schema(value_type = String, format = DateTime, example = "2027-01-22T12:00:00.000Z")]
+    new_expiry: Timestamp,
+    /// When the invoice can no longer be paid.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:15:00.000Z")]
+    expires_at: Timestamp,
+}
+
+/// Creates a renewal.
+///
+/// Address, port and key stay as they are. Anybody who knows the public key may renew; a `serverId` is ignored.
+#[utoipa::path(
+    post, path = "/api/public/v1/subscription/renew", tag = "subscriptions", operation_id = "renewSubscription",
+    request_body = RenewRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID, made afresh for each purchase; kept for 24 hours")),
+    responses(
+        (status = 200, body = RenewResponse),
+        (status = 400, description = "`ERR_INVALID_INPUT`: duration or key is not valid", body = ErrorBody),
+        (status = 403, description = "`ERR_MIGRATION_REQUIRED`: move to the named server first; `ERR_FORBIDDEN`: revoked", body = ErrorBody),
+        (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no subscription has this key", body = ErrorBody),
+        (status = 409, description = "`ERR_CONFLICT`: the Idempotency-Key was used with another body", body = ErrorBody),
+        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
+        (status = 413, description = "The body is larger than 256 KiB", body = ErrorBody),
+        (status = 429, description = "`ERR_RATE_LIMIT_EXCEEDED`; see `Retry-After`", body = ErrorBody),
+        (status = 500, description = "`ERR_INTERNAL_ERROR`: our mistake", body = ErrorBody),
+        (status = 503, description = "No invoice can be made now; see `Retry-After`", body = ErrorBody),
+    ),
+)]
+pub async fn renew(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
+    let client = shared.client(&request);
+    shared.limits.create.admit(client)?;
+    let wanted: RenewRequest = body::read(&request, payload).await?;
+    let key = fields::required_public_key(wanted.wg_public_key.as_deref())?;
+    let idempotency_key = idempotency::key_of(&request, ROUTE, &wanted)?;
+    let customer = Customer { address_prefix: client.to_string(), idempotency_key };
+    let renewal = renew::renew(&shared.app, key, wanted.duration, &customer).await?;
+    Ok(body::private(&RenewResponse::new(&renewal)?))
+}
+
+impl RenewResponse {
+    fn new(renewal: &Renewal) -> Result<Self, Error> {
+        let order = &renewal.placed.order;
+        let invoice = order.invoice().ok_or_else(Error::internal)?;
+        Ok(Self {
+            success: true,
+            renewal_id: order.id.to_string(),
+            payment_hash: order.payment_hash.to_string(),
+            invoice: invoice.text.clone(),
+            amount_sats: order.quote.amount.get(),
+            amount_sats_by_its_old_name: order.quote.amount.get(),
+            old_expiry: renewal.extension.old_end,
+            new_expiry: renewal.extension.new_end,
+            expires_at: invoice.expires_at,
+        })
+    }
+}
