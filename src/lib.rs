@@ -36,3 +36,4 @@ pub mod random;
 pub mod stop;
 pub mod store;
 pub mod wireguard;
+pub mod workers;

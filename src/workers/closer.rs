@@ -1,0 +1,41 @@
+//! Ends what has run out: orders (by the node's word), holds, private keys kept long enough, idempotency keys.
+
+use std::time::Duration;
+
+use crate::app::{App, Error, close_orders, release};
+use crate::clock::ClockWatch;
+use crate::stop::Stop;
+
+const EVERY: Duration = Duration::from_secs(5);
+
+pub async fn run(app: App, mut stop: Stop) {
+    let mut watch = ClockWatch::new(app.clock.clone());
+    loop {
+        if stop.or(tokio::time::sleep(EVERY)).await.is_none() {
+            return;
+        }
+        let round = async {
+            // The node decides about orders, whatever our clock says.
+            report("orders", close_orders::close_due_orders(&app).await);
+            if watch.is_trusted() {
+                end_for_good(&app).await;
+            }
+        };
+        if stop.or(round).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// What time alone ends and nothing brings back. Each by itself: one that fails does not keep the others from their turn.
+async fn end_for_good(app: &App) {
+    report("holds", release::release_ended_holds(app).await);
+    report("private keys", release::erase_private_keys(app).await);
+    report("idempotency keys", release::forget_idempotency_keys(app).await);
+}
+
+fn report<T>(what: &'static str, done: Result<T, Error>) {
+    if let Err(error) = done {
+        tracing::warn!(what, error = %error, "what has run out could not all be ended");
+    }
+}

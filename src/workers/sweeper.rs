@@ -1,0 +1,94 @@
+//! Holds every open order against the node: after each reconnection, once more a little later, and every few minutes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use crate::app::{App, reconcile};
+use crate::stop::Stop;
+
+const EVERY: Duration = Duration::from_mins(5);
+/// A wish to sweep waits this long, so that many wishes become one sweep.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Wishes for a sweep, and news of the last whole one.
+#[derive(Debug, Clone)]
+pub struct Sweeps {
+    wanted: Arc<Notify>,
+    /// Whether the next sweep looks beyond the open orders; so does the first.
+    beyond: Arc<AtomicBool>,
+    completed: Arc<watch::Sender<Option<Instant>>>,
+}
+
+impl Default for Sweeps {
+    fn default() -> Self {
+        Self {
+            wanted: Arc::default(),
+            beyond: Arc::new(AtomicBool::new(true)),
+            completed: Arc::new(watch::channel(None).0),
+        }
+    }
+}
+
+impl Sweeps {
+    pub fn ask(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// For when it is not known any more how far the node's settlements were applied.
+    pub fn ask_beyond(&self) {
+        self.beyond.store(true, Ordering::SeqCst);
+        self.ask();
+    }
+
+    /// When the last whole sweep began; changes with each.
+    pub fn completed(&self) -> watch::Receiver<Option<Instant>> {
+        self.completed.subscribe()
+    }
+}
+
+pub async fn run(app: App, sweeps: Sweeps, mut stop: Stop) {
+    let mut backoff = Backoff::new();
+    loop {
+        backoff.begin();
+        let began = Instant::now();
+        let beyond = sweeps.beyond.swap(false, Ordering::SeqCst);
+        let Some(whole) = stop.or(sweep(&app, beyond)).await else { return };
+        if beyond && !whole {
+            sweeps.beyond.store(true, Ordering::SeqCst);
+        }
+        let pause = if whole { EVERY } else { backoff.delay() };
+        if whole {
+            sweeps.completed.send_replace(Some(began));
+        }
+        let woken = async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = sweeps.wanted.notified() => tokio::time::sleep(GATHER).await,
+            }
+        };
+        if stop.or(woken).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Whether every open order was compared and every answer applied.
+async fn sweep(app: &App, beyond: bool) -> bool {
+    let swept = if beyond { reconcile::catch_up(app).await } else { reconcile::sweep(app).await };
+    match swept {
+        Ok(0) => true,
+        Ok(failed) => {
+            tracing::error!(failed, "a sweep could not apply all that the node said");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(error = %error, "a sweep did not finish");
+            false
+        }
+    }
+}
