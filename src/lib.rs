@@ -25,10 +25,12 @@
 //! `lnd_simulator`.
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod lifecycle;
 pub mod lnd;
 pub mod lnd_proto;
 pub mod lnd_simulator;

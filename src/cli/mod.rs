@@ -1,0 +1,117 @@
+//! The commands.
+
+mod backup;
+mod config;
+mod demo;
+mod dev;
+mod embedded;
+mod explain;
+mod logs;
+mod openapi;
+mod serve;
+mod simulator;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::config::{Config, Database};
+
+/// Sells WireGuard access for Lightning payments on your own LND node.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "See it work without bitcoin:  wiretoll demo\n\
+    Try your own client:          wiretoll dev\n\
+    Run it for real:              wiretoll config example > wiretoll.toml, edit, wiretoll serve"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plays the whole story on embedded parts: buy, pay, claim. Ends by itself.
+    Demo(demo::Demo),
+    /// The embedded parts, kept running, with a payer at POST /dev/pay.
+    Dev(dev::Dev),
+    /// A simulated LND node alone, over real TLS and macaroons.
+    Simulator(simulator::SimulatorCommand),
+    /// The real thing: your LND, your servers, your database.
+    Serve(ConfigFile),
+    /// Prints a commented configuration, or checks yours.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// All that is known about an order, in time order, with what LND says now.
+    Explain(explain::Explain),
+    /// The API's OpenAPI 3.1 document.
+    Openapi,
+    /// Copies the SQLite database while it is in use.
+    Backup(backup::Backup),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file; WIRETOLL_* variables override what is in it.
+    #[arg(long = "config", short = 'c', value_name = "FILE", default_value = "wiretoll.toml", env = "WIRETOLL_CONFIG")]
+    path: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> anyhow::Result<Config> {
+        // A variable that is not text cannot be ours.
+        let text = |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+        Ok(Config::load(Some(&self.path), std::env::vars_os().filter_map(text), Clock::System.now())?)
+    }
+
+    /// For commands about what is there: opening a SQLite database that is not there would make an empty one.
+    fn load_beside_database(&self) -> anyhow::Result<Config> {
+        let config = self.load()?;
+        if let Database::Sqlite(path) = &config.database {
+            anyhow::ensure!(
+                path.exists(),
+                "there is no database at {}: check [database] url and [service] data_folder",
+                path.display()
+            );
+        }
+        Ok(config)
+    }
+}
+
+/// Runs the command that was asked for.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = done.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli.command)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(demo) => demo.run().await,
+        Command::Dev(dev) => dev.run().await,
+        Command::Simulator(simulator) => simulator.run().await,
+        Command::Serve(config) => serve::run(&config).await,
+        Command::Config(config) => config.run().await,
+        Command::Explain(explain) => explain.run().await,
+        Command::Openapi => openapi::run(),
+        Command::Backup(backup) => backup.run().await,
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where a command says why it failed")]
+fn say_error(error: &anyhow::Error) {
+    eprintln!("wiretoll: {error:#}");
+}

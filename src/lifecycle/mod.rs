@@ -1,0 +1,253 @@
+//! Starts everything, stops everything: first gently, then hard.
+
+mod credentials;
+mod instance_key;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::app::ask_node::Questions;
+use crate::app::changes::Changes;
+use crate::app::node_health::NodeHealth;
+use crate::app::{App, Shop};
+use crate::clock::Clock;
+use crate::config::{Config, Database};
+use crate::domain::instance_key::Keyring;
+use crate::domain::server::ServerId;
+use crate::domain::time::Timestamp;
+use crate::http::limits::RateLimits;
+use crate::http::{self, Shared};
+use crate::lnd_simulator::Simulator;
+use crate::stop::{self, Stop, Stopper};
+use crate::store::{Store, Tx};
+use crate::{lnd, workers};
+
+/// How long requests and workers may take to end before they are cut off.
+const SOFT: Duration = Duration::from_secs(10);
+
+/// How often idle rate limits are forgotten.
+const FORGET_IDLE: Duration = Duration::from_mins(1);
+
+/// A service that listens and works.
+#[derive(Debug)]
+pub struct Running {
+    pub address: SocketAddr,
+    pub app: App,
+    stopper: Stopper,
+    workers: JoinSet<()>,
+    server: ServerHandle,
+    serving: JoinHandle<std::io::Result<()>>,
+    told: Told,
+}
+
+/// Why it did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    #[error("{0}")]
+    InstanceKey(String),
+    #[error("{0}")]
+    Macaroon(String),
+    #[error(
+        "customers have subscriptions on server {0}, which is not configured: enter it, with migrate_to if it is to end"
+    )]
+    MissingServer(ServerId),
+    #[error("a worker ended by itself; the service cannot settle without it")]
+    WorkerEnded,
+    #[error(transparent)]
+    Lnd(#[from] lnd::Error),
+    #[error(
+        "cannot listen on {address}; choose another with [service] listen, or --listen 127.0.0.1:0 for a free port"
+    )]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("signals cannot be waited for")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Opens the database, checks keys, servers and credentials, and builds what every verb needs. Nothing runs yet.
+pub async fn open(config: &Config, clock: Clock) -> Result<App, StartError> {
+    credentials::check(&config.lnd).await?;
+    let store = Store::open(&config.database).await?;
+    let keyring = instance_key::load(&config.instance_key, &store).await?;
+    let mut tx = store.begin().await?;
+    reconcile_servers(&mut tx, config, &keyring, clock.now()).await?;
+    tx.commit().await?;
+    Ok(app(config, clock, store, keyring))
+}
+
+/// Builds what a command needs that only looks: nothing is migrated, made or registered.
+pub async fn inspect(config: &Config, clock: Clock) -> Result<App, StartError> {
+    let store = Store::connect(&config.database).await?;
+    let keyring = instance_key::existing(&config.instance_key)?;
+    Ok(app(config, clock, store, keyring))
+}
+
+/// What [`open`] would refuse, without changing anything. A database that is not set up yet has nothing to refuse.
+pub async fn check(config: &Config, clock: &Clock) -> Result<(), StartError> {
+    credentials::check(&config.lnd).await?;
+    lnd::check(&config.lnd).await?;
+    if matches!(&config.database, Database::Sqlite(path) if !path.exists()) {
+        return Ok(());
+    }
+    let store = Store::connect(&config.database).await?;
+    if store.is_set_up().await {
+        let keyring = instance_key::existing(&config.instance_key)?;
+        let mut tx = store.begin().await?;
+        reconcile_servers(&mut tx, config, &keyring, clock.now()).await?;
+        tx.rollback().await?;
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// The keys that the database depends on, and the pools that addresses were sold from.
+async fn reconcile_servers(tx: &mut Tx, config: &Config, keyring: &Keyring, now: Timestamp) -> Result<(), StartError> {
+    tx.check_instance_keys(keyring, now).await?;
+    for server in &config.servers {
+        tx.sync_server(server, now).await?;
+    }
+    let missing =
+        tx.servers_in_use().await?.into_iter().find(|id| config.servers.iter().all(|server| server.id != *id));
+    missing.map_or(Ok(()), |id| Err(StartError::MissingServer(id)))
+}
+
+fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> App {
+    App {
+        store,
+        node: lnd::Node::new(&config.lnd),
+        clock,
+        keyring: Arc::new(keyring),
+        shop: Arc::new(shop(config)),
+        health: NodeHealth::default(),
+        changes: Changes::default(),
+        questions: Questions::default(),
+    }
+}
+
+fn shop(config: &Config) -> Shop {
+    Shop {
+        name: config.service.name.clone(),
+        network: config.lnd.network,
+        plans: config.plans.clone(),
+        servers: config.servers.clone(),
+        rate: config.rate.clone(),
+        orders: config.orders,
+        holds: config.holds,
+        open_orders: config.limits.open_orders,
+    }
+}
+
+impl Running {
+    /// Starts workers and HTTP server. A simulated node adds its payer's route, which no real service has.
+    pub async fn start(config: &Config, clock: Clock, payer: Option<Simulator>) -> Result<Self, StartError> {
+        // Before anything listens: a signal that comes early must be heard, too.
+        let told = Told::new()?;
+        let app = open(config, clock).await?;
+        let (stopper, stop) = stop::channel();
+        let shared =
+            Shared::new(app.clone(), &config.limits, &config.service.trusted_proxies, stop.clone().into_receiver());
+        let limits = Arc::clone(&shared.limits);
+        let (address, server) = listen(config.service.listen, shared, payer)?;
+        let handle = server.handle();
+        let mut workers = workers::start(&app, &stop);
+        workers.spawn(forget_idle(limits, stop));
+        tracing::info!(%address, "wiretoll listens");
+        Ok(Self { address, app, stopper, workers, server: handle, serving: run(server), told })
+    }
+
+    /// Serves until the process is told to end (SIGTERM, SIGINT); a second signal cuts everything off.
+    ///
+    /// # Errors
+    /// When a worker ended by itself: a shop that cannot settle must not sell, and a restart may mend it.
+    pub async fn until_told(mut self) -> Result<(), StartError> {
+        let ended = tokio::select! {
+            () = self.told.once() => Ok(()),
+            _ = self.workers.join_next() => Err(StartError::WorkerEnded),
+        };
+        tracing::info!("stopping; once more to stop at once");
+        let mut again = Told::new()?;
+        tokio::select! {
+            () = self.stop() => {}
+            () = again.once() => tracing::warn!("stopped hard"),
+        }
+        ended
+    }
+
+    /// Ends streams and polls at once, lets requests and workers finish, then closes the database.
+    pub async fn stop(mut self) {
+        self.stopper.stop();
+        let gently = async {
+            self.server.stop(true).await;
+            while self.workers.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(SOFT, gently).await.is_err() {
+            tracing::warn!("some requests or workers did not end in time and were cut off");
+            self.server.stop(false).await;
+            self.workers.shutdown().await;
+        }
+        self.serving.abort();
+        self.app.store.close().await;
+    }
+}
+
+/// Returns when the process is told to end.
+pub async fn told_to_end() -> Result<(), StartError> {
+    Told::new()?.once().await;
+    Ok(())
+}
+
+/// The signals that end the process.
+#[derive(Debug)]
+struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Told {
+    fn new() -> Result<Self, StartError> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(StartError::Signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(StartError::Signals)?,
+        })
+    }
+
+    async fn once(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn listen(wanted: SocketAddr, shared: Shared, payer: Option<Simulator>) -> Result<(SocketAddr, Server), StartError> {
+    let failed = |source| StartError::Listen { address: wanted, source };
+    let listener = TcpListener::bind(wanted).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let server = match payer {
+        Some(node) => http::server(listener, shared, http::dev::routes(node)),
+        None => http::server(listener, shared, |_| {}),
+    };
+    Ok((address, server.map_err(failed)?))
+}
+
+/// Lets go of the rate limits of those who have not asked for a while.
+async fn forget_idle(limits: Arc<RateLimits>, mut stop: Stop) {
+    while stop.or(tokio::time::sleep(FORGET_IDLE)).await.is_some() {
+        limits.forget_idle();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server's own task, ended by `stop`")]
+fn run(server: Server) -> JoinHandle<std::io::Result<()>> {
+    tokio::spawn(server)
+}
