@@ -1,0 +1,31 @@
+//! The whole program over HTTP, with a simulated node over real TLS, on SQLite and on Postgres.
+//!
+//! Postgres tests need `TEST_POSTGRES_URL`, an address whose user may create databases; `./scripts/test.sh` gives one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test ends where something is not as it should be"
+)]
+
+mod atomicity;
+mod bad_input;
+mod claims;
+mod clocks;
+mod closing;
+mod database;
+mod idempotency;
+mod limits;
+mod migrations;
+mod node_faults;
+mod pool;
+mod prices;
+mod purchase;
+mod renewals;
+mod replicas;
+mod restore;
+mod settlement;
+mod shop;
+mod slots;

@@ -1,0 +1,356 @@
+//! A shop to buy from: the real service on a fresh database, its own simulated node, and a clock that tests move.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wiretoll::app::App;
+use wiretoll::clock::Clock;
+use wiretoll::config::{Config, Database, SecretText};
+use wiretoll::domain::event::{EventType, Subject};
+use wiretoll::domain::lightning::PaymentHash;
+use wiretoll::domain::order::Order;
+use wiretoll::domain::settle_progress::Position;
+use wiretoll::domain::time::Timestamp;
+use wiretoll::lifecycle::Running;
+use wiretoll::lnd_simulator::Simulator;
+use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
+use wiretoll::lnd_simulator::settings::SimulatorSettings;
+use wiretoll::store::Occupancy;
+
+pub const API: &str = "/api/public/v1";
+
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy)]
+pub enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// Writes each test once and runs it on both databases.
+#[macro_export]
+macro_rules! on_both_databases {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test($crate::shop::On::Sqlite).await; })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
+                match $crate::shop::postgres_url() {
+                    Some(_) => super::$test($crate::shop::On::Postgres).await,
+                    None => eprintln!("not run: TEST_POSTGRES_URL is not set; ./scripts/test.sh sets it"),
+                }
+            })+
+        }
+    };
+}
+
+pub struct Shop {
+    pub node: Simulator,
+    pub clock: Clock,
+    pub config: Config,
+    running: Option<Running>,
+    client: reqwest::Client,
+    folder: Arc<TempDir>,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+/// An order as a client knows it.
+#[derive(Debug, Clone)]
+pub struct Bought {
+    pub hash: String,
+    pub invoice: String,
+    pub token: String,
+    pub body: Value,
+}
+
+/// Two servers and two plans; addresses and credentials come from the node beside it.
+const CONFIG: &str = include_str!("../../fixtures/shop.toml");
+
+impl Shop {
+    pub async fn open(on: On) -> Self {
+        Self::open_with(on, |_| {}).await
+    }
+
+    /// A shop whose configuration is changed before it opens.
+    pub async fn open_with(on: On, change: impl FnOnce(&mut Config)) -> Self {
+        Self::open_beside(on, SimulatorSettings::default(), change).await
+    }
+
+    /// A shop beside a node of other settings.
+    pub async fn open_beside(on: On, node: SimulatorSettings, change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = SimulatorSettings { data_dir: Some(folder.path().to_owned()), ..node };
+        let node = Simulator::start(settings).await.unwrap();
+        // Shown with a failure: the node's choices follow from it.
+        eprintln!("the node's seed is {}", node.seed());
+        let mut config = config(folder.path(), &node).await;
+        if matches!(on, On::Postgres) {
+            config.database = Database::Postgres(fresh_postgres().await);
+        }
+        // Tests ask more often than one customer would.
+        config.limits.create.burst = 10_000;
+        config.limits.check_per_hash.burst = 10_000;
+        config.limits.claim.burst = 10_000;
+        config.limits.status.burst = 10_000;
+        config.limits.open_orders = 10_000;
+        change(&mut config);
+        let clock = Clock::manual(Timestamp::from_seconds(node.now_seconds()));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut shop = Self { node, clock, config, running: None, client, folder: Arc::new(folder) };
+        shop.start().await;
+        shop
+    }
+
+    /// Starts the service again on the same database, key and node.
+    pub async fn start(&mut self) {
+        self.launch().await;
+        self.until("the shop can sell", || async { self.app().health.payee().is_ok() }).await;
+    }
+
+    /// Starts the service without waiting until it can sell.
+    pub async fn launch(&mut self) {
+        let running = Running::start(&self.config, self.clock.clone(), Some(self.node.clone())).await.unwrap();
+        self.running = Some(running);
+    }
+
+    /// Another process on the same database, key and node.
+    pub async fn replica(&self) -> Self {
+        let (node, clock, config) = (self.node.clone(), self.clock.clone(), self.config.clone());
+        let (client, folder) = (self.client.clone(), self.folder.clone());
+        let mut replica = Self { node, clock, config, running: None, client, folder };
+        replica.start().await;
+        replica
+    }
+
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn app(&self) -> &App {
+        &self.running.as_ref().expect("the shop is open").app
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running.as_ref().expect("the shop is open").address)
+    }
+
+    /// Moves the service's clock and the node's.
+    pub async fn advance(&self, by: Duration) {
+        self.clock.advance(i64::try_from(by.as_millis()).unwrap());
+        self.node.advance(by).await.unwrap();
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        Reply::read(self.client.get(self.url(path)).send().await.unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        Reply::read(self.client.post(self.url(path)).json(&body).send().await.unwrap()).await
+    }
+
+    pub async fn post_with_key(&self, path: &str, key: &str, body: Value) -> Reply {
+        let request = self.client.post(self.url(path)).header("Idempotency-Key", key).json(&body);
+        Reply::read(request.send().await.unwrap()).await
+    }
+
+    /// As if a proxy had passed it on for a client at `address`.
+    pub async fn create_from(&self, address: &str) -> Reply {
+        let request = self.client.post(self.url(&format!("{API}/subscription/create")));
+        let body = json!({ "serverId": "eu-de", "duration": 1 });
+        Reply::read(request.header("X-Forwarded-For", address).json(&body).send().await.unwrap()).await
+    }
+
+    pub async fn create(&self, body: Value) -> Reply {
+        self.post(&format!("{API}/subscription/create"), body).await
+    }
+
+    pub async fn check(&self, hash: &str) -> Reply {
+        self.get(&format!("{API}/subscription/{hash}")).await
+    }
+
+    pub async fn claim(&self, body: Value) -> Reply {
+        self.post(&format!("{API}/subscription/claim"), body).await
+    }
+
+    pub async fn renew(&self, key: &str, months: u32) -> Reply {
+        let body = json!({ "serverId": "eu-de", "duration": months, "wgPublicKey": key });
+        self.post(&format!("{API}/subscription/renew"), body).await
+    }
+
+    pub async fn status(&self, key: &str) -> Reply {
+        self.post(&format!("{API}/subscription/status"), json!({ "wgPublicKey": key })).await
+    }
+
+    /// Orders one month on eu-de.
+    pub async fn order(&self) -> Bought {
+        self.order_with(json!({ "serverId": "eu-de", "duration": 1 })).await
+    }
+
+    pub async fn order_with(&self, body: Value) -> Bought {
+        let reply = self.create(body).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        Bought::from(reply.body)
+    }
+
+    /// Orders, pays, and waits until the service has seen it.
+    pub async fn buy(&self) -> Bought {
+        let order = self.order().await;
+        self.pay(&order.invoice).await;
+        self.until_paid(&order.hash).await;
+        order
+    }
+
+    pub async fn buy_with(&self, body: Value) -> Bought {
+        let order = self.order_with(body).await;
+        self.pay(&order.invoice).await;
+        self.until_paid(&order.hash).await;
+        order
+    }
+
+    pub async fn pay(&self, invoice: &str) {
+        let outcome = self.node.pay(PaymentOrder::of(invoice)).await.unwrap();
+        assert!(matches!(outcome, PaymentOutcome::Settled { .. }), "{outcome:?}");
+    }
+
+    /// Waits, by polling as clients do, until the order is shown as paid.
+    pub async fn until_paid(&self, hash: &str) -> Value {
+        for _ in 0..20 {
+            let reply = self.get(&format!("{API}/subscription/{hash}?wait=1")).await;
+            if reply.body["status"] == "paid" {
+                return reply.body;
+            }
+        }
+        panic!("{hash} was never paid");
+    }
+
+    /// The order as the database has it, so that no poll heals what is to heal by itself.
+    pub async fn stored(&self, order: &Bought) -> Order {
+        self.app().store.order_by_payment_hash(order.payment_hash()).await.unwrap().unwrap()
+    }
+
+    pub async fn is_paid(&self, order: &Bought) -> bool {
+        self.stored(order).await.is_paid()
+    }
+
+    /// The counts of eu-de.
+    pub async fn occupancy(&self) -> Occupancy {
+        let all = self.app().store.occupancy(self.clock.now()).await.unwrap();
+        all.into_iter().find(|counts| counts.server.as_str() == "eu-de").unwrap()
+    }
+
+    /// How far the settlements of the node that is seen now are applied.
+    pub async fn position(&self) -> Option<Position> {
+        let node = self.app().health.identity().unwrap();
+        self.app().store.cursor(node).await.unwrap()
+    }
+
+    pub async fn until_position(&self, settle_index: u64) {
+        self.until("the position is there", || async {
+            self.position().await.is_some_and(|position| position.settle_index == settle_index)
+        })
+        .await;
+    }
+
+    /// Asserts that a paid order gave one entitlement, by one payment of exactly its price, told of once.
+    pub async fn assert_applied_once(&self, order: &Bought) {
+        let (stored, store) = (self.stored(order).await, &self.app().store);
+        let payments = store.payments_of(stored.id).await.unwrap();
+        let amounts: Vec<_> = payments.iter().map(|payment| (payment.evidence.amount, payment.excess.get())).collect();
+        assert_eq!(amounts, [(stored.quote.amount.to_msats(), 0)]);
+        assert_eq!(store.grants(stored.subscription_id.unwrap()).await.unwrap().len(), 1);
+        let events = store.events_of(Subject::Order(stored.id)).await.unwrap();
+        let paid = events.iter().filter(|event| event.event_type == EventType::OrderPaid.name());
+        assert_eq!(paid.count(), 1);
+    }
+
+    /// Waits until something that happens by itself has happened.
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut happened: impl FnMut() -> F) {
+        for _ in 0..500 {
+            if happened().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it did not happen in 10 s: {what}");
+    }
+}
+
+impl Reply {
+    async fn read(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect(&text) };
+        Self { status, headers, body }
+    }
+
+    /// The error's code, after checking that it is one.
+    pub fn error(&self) -> &str {
+        assert!(self.status >= 400, "{}", self.body);
+        assert!(self.body["message"].is_string(), "{}", self.body);
+        self.body["error"].as_str().expect("an error code")
+    }
+}
+
+impl From<Value> for Bought {
+    fn from(body: Value) -> Self {
+        let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        Self { hash: text("paymentHash"), invoice: text("invoice"), token: text("claimToken"), body: body.clone() }
+    }
+}
+
+impl Bought {
+    pub fn payment_hash(&self) -> PaymentHash {
+        PaymentHash::parse(&self.hash).unwrap()
+    }
+}
+
+async fn config(folder: &Path, node: &Simulator) -> Config {
+    let macaroon = node.service_macaroon().await.unwrap().to_hex();
+    let settings = [
+        ("WIRETOLL_SERVICE__LISTEN", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string()),
+        ("WIRETOLL_LND__ADDRESS", format!("https://{}", node.address())),
+        ("WIRETOLL_LND__CERTIFICATE_FILE", node.tls_certificate_path().unwrap().display().to_string()),
+        ("WIRETOLL_LND__MACAROON", macaroon),
+    ];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value));
+    Config::parse(CONFIG, folder, settings, Clock::System.now()).unwrap()
+}
+
+pub fn postgres_url() -> Option<String> {
+    std::env::var("TEST_POSTGRES_URL").ok()
+}
+
+/// A database of its own for one test; the server that holds it is thrown away afterwards.
+async fn fresh_postgres() -> SecretText {
+    use sqlx::Connection as _;
+    let url = postgres_url().expect("TEST_POSTGRES_URL");
+    let name =
+        format!("shop_{}", uuid::Uuid::from_u128(u128::from_le_bytes(wiretoll::random::bytes().unwrap())).simple());
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let (server, _) = url.rsplit_once('/').expect("a URL with a database");
+    SecretText::new(format!("{server}/{name}"))
+}
+
+/// A WireGuard public key that nobody else has.
+pub fn a_key() -> String {
+    wiretoll::domain::keys::PrivateKey::from_random(wiretoll::random::bytes().unwrap()).public_key().to_string()
+}
