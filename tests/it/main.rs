@@ -13,6 +13,7 @@
 mod atomicity;
 mod bad_input;
 mod claims;
+mod clients;
 mod clocks;
 mod closing;
 mod database;
