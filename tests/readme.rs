@@ -1,0 +1,239 @@
+//! Every command of the README is run, as it stands there, in the order of its stories.
+//!
+//! A block is marked by the line before it: `<!-- test: NAME -->` for one that a test here runs as `block("NAME")`, or
+//! `<!-- not run: REASON -->`. What is replaced before it is run: `cargo run --release --` by the built program, the
+//! ports by free ones, and `lncli` by the simulated node's own baker.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test: clippy spares only the functions marked as one"
+)]
+
+mod process;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+
+use process::{Process, command};
+use tempfile::TempDir;
+use wiretoll::clock::Clock;
+use wiretoll::lnd_simulator::Simulator;
+use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
+use wiretoll::lnd_simulator::settings::SimulatorSettings;
+
+const README: &str = include_str!("../README.md");
+/// Languages of blocks that hold no command.
+const SHOWN: [&str; 3] = ["text", "nginx", "ini"];
+
+/// A fenced block, and the line before it.
+struct Block {
+    marker: &'static str,
+    language: &'static str,
+    text: String,
+}
+
+fn blocks() -> Vec<Block> {
+    let mut lines = README.lines();
+    let (mut blocks, mut before) = (Vec::new(), "");
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.strip_prefix("```") {
+            let text = lines.by_ref().take_while(|line| *line != "```").flat_map(|line| [line, "\n"]).collect();
+            blocks.push(Block { marker: before, language, text });
+        }
+        before = line;
+    }
+    blocks
+}
+
+fn test_name(marker: &str) -> Option<&str> {
+    marker.strip_prefix("<!-- test: ")?.strip_suffix(" -->")
+}
+
+/// The commands of the block of that name.
+fn block(name: &str) -> String {
+    let found = blocks().into_iter().find(|block| test_name(block.marker) == Some(name));
+    found.unwrap_or_else(|| panic!("the README has no block {name}")).text.replace("cargo run --release --", "wiretoll")
+}
+
+fn bash(script: &str, folder: &Path, variables: &[(&str, String)]) -> Output {
+    for tool in ["curl", "jq"] {
+        let found = command("sh", folder).args(["-c", &format!("command -v {tool}")]).output().unwrap();
+        assert!(found.status.success(), "{tool} is missing; ./scripts/test.sh installs it");
+    }
+    let mut shell = command("timeout", folder);
+    shell.args(["90", "bash", "-euo", "pipefail", "-c", script]).envs(variables.iter().cloned());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{script}\n{}", said(&output));
+    output
+}
+
+/// Runs a block of one command until the test ends it.
+fn start(name: &str, more: &str, folder: &Path, variables: &[(&str, String)]) -> Process {
+    let script = block(name);
+    assert_eq!(script.lines().count(), 1, "{script}");
+    let mut shell = command("bash", folder);
+    Process::start(shell.args(["-c", &format!("exec {} {more}", script.trim())]).envs(variables.iter().cloned()))
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn every_command_is_run_or_says_why_not() {
+    for Block { marker, language, text } in blocks() {
+        if SHOWN.contains(&language) {
+            continue;
+        }
+        assert_eq!(language, "bash", "{text}");
+        let reason = marker.strip_prefix("<!-- not run: ").and_then(|marker| marker.strip_suffix(" -->"));
+        let run = test_name(marker).is_some_and(|name| include_str!("readme.rs").contains(&format!("(\"{name}\"")));
+        assert!(run || reason.is_some_and(|reason| !reason.is_empty()), "nothing runs this:\n{text}");
+    }
+}
+
+#[test]
+fn the_demo_plays_what_the_readme_shows() {
+    let folder = TempDir::new().unwrap();
+    let told = said(&bash(&block("demo"), folder.path(), &[]));
+    for expected in ["\"status\": \"paid\"", "\n[Interface]\nPrivateKey = ", "Scan it with the WireGuard app:"] {
+        assert!(told.contains(expected), "{expected}");
+    }
+    let sample = blocks().into_iter().find(|block| block.language == "text").unwrap().text;
+    let steps: Vec<_> = sample.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).collect();
+    assert!(!steps.is_empty() && steps.iter().all(|step| told.contains(step)), "{steps:?}");
+}
+
+#[test]
+fn a_client_buys_pays_waits_and_claims() {
+    let folder = TempDir::new().unwrap();
+    let dev = start("dev", "--listen 127.0.0.1:0", folder.path(), &[]);
+    let api = format!("http://{}", dev.says("API    http://").trim_end_matches("/api/public/v1/servers"));
+    let recipe = block("buy").replace("http://127.0.0.1:8080", &api) + &block("events");
+
+    let first = said(&bash(&recipe, folder.path(), &[]));
+    let file = folder.path().join("wiretoll.conf");
+    let config = std::fs::read_to_string(&file).unwrap();
+    assert!(config.contains("\nPrivateKey = ") && config.contains("\n[Peer]\n"), "{config}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(first.contains("event: status\ndata: {") && first.contains(r#""status":"paid""#), "{first}");
+
+    // With a fresh key each run is a purchase of its own.
+    bash(&recipe, folder.path(), &[]);
+    assert_ne!(std::fs::read_to_string(&file).unwrap(), config);
+    let (status, log) = dev.terminate();
+    assert!(status.success() && log.iter().all(|line| !line.contains("ERROR")), "{log:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sets_up_sells_backs_up_and_explains() {
+    let folder = TempDir::new().unwrap();
+    let (simulator, variables) = a_node_for_the_example(folder.path()).await;
+    bake(&simulator, folder.path()).await;
+
+    let checked = said(&bash(&block("config"), folder.path(), &variables));
+    assert_eq!(checked.trim(), "wiretoll.toml is in order");
+    bash(&block("environment"), folder.path(), &variables);
+    let serve = start("serve", "", folder.path(), &variables);
+    let address = serve.says("address=");
+    let ready = block("ready").replace("127.0.0.1:8080", &address);
+    let until_ready = format!("until {} | grep '\"ok\"'; do sleep 0.2; done", ready.trim());
+    bash(&until_ready, folder.path(), &[]);
+
+    let payment_hash = buy(&simulator, &address).await;
+    bash(&block("backup"), folder.path(), &variables);
+    let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(files.filter(|name| name.starts_with("backup-20")).count(), 1);
+    let variables = [variables.as_slice(), &[("payment_hash", payment_hash)]].concat();
+    let story = said(&bash(&block("explain"), folder.path(), &variables));
+    assert!(story.contains("state         paid") && story.contains("LND now       settled"), "{story}");
+    assert!(serve.terminate().0.success());
+}
+
+/// A simulated node, and what an operator would fill in for it into the example.
+async fn a_node_for_the_example(folder: &Path) -> (Simulator, Vec<(&'static str, String)>) {
+    let settings = SimulatorSettings { data_dir: Some(folder.join("node")), ..SimulatorSettings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let variables = vec![
+        ("WIRETOLL_LND__ADDRESS", format!("https://{}", simulator.address())),
+        ("WIRETOLL_LND__CERTIFICATE_FILE", simulator.tls_certificate_path().unwrap().display().to_string()),
+        ("WIRETOLL_LND__NETWORK", "regtest".to_owned()),
+        ("WIRETOLL_RATE__AS_OF", Clock::System.now().to_string()),
+        ("WIRETOLL_SERVERS__0__PUBLIC_KEY", "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned()),
+        ("WIRETOLL_SERVICE__LISTEN", "127.0.0.1:0".to_owned()),
+    ];
+    (simulator, variables)
+}
+
+/// Runs the README's line with an `lncli` that writes down what it was asked for, and bakes exactly that.
+async fn bake(simulator: &Simulator, folder: &Path) {
+    let stub = folder.join("lncli");
+    std::fs::write(&stub, "#!/bin/sh\nprintf '%s\\n' \"$@\" >lncli-arguments\n").unwrap();
+    std::fs::set_permissions(&stub, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(block("bake").trim(), wiretoll::lnd::macaroon::BAKE);
+    bash(&block("bake"), folder, &[]);
+    let arguments = std::fs::read_to_string(folder.join("lncli-arguments")).unwrap();
+    let arguments: Vec<_> = arguments.lines().collect();
+    let ["bakemacaroon", "--root_key_id", root_key_id, "--save_to", file, permissions @ ..] = arguments.as_slice()
+    else {
+        panic!("{arguments:?}");
+    };
+    let macaroon = simulator.macaroon(root_key_id, permissions).await.unwrap();
+    std::fs::write(folder.join(file), macaroon.to_bytes()).unwrap();
+}
+
+/// Buys a month; returns its payment hash once the service knows that it is paid.
+async fn buy(simulator: &Simulator, address: &str) -> String {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let api = format!("http://{address}/api/public/v1/subscription");
+    let body = serde_json::json!({ "serverId": "eu-de", "duration": 1 });
+    let order = client.post(format!("{api}/create")).json(&body).send().await.unwrap();
+    let order: serde_json::Value = order.error_for_status().unwrap().json().await.unwrap();
+    let outcome = simulator.pay(PaymentOrder::of(order["invoice"].as_str().unwrap())).await.unwrap();
+    assert!(matches!(outcome, PaymentOutcome::Settled { .. }), "{outcome:?}");
+    let hash = order["paymentHash"].as_str().unwrap();
+    for _ in 0..10 {
+        let check: serde_json::Value =
+            client.get(format!("{api}/{hash}?wait=5")).send().await.unwrap().json().await.unwrap();
+        if check["status"] == "paid" {
+            return hash.to_owned();
+        }
+    }
+    panic!("{hash} was never paid");
+}
+
+#[test]
+fn a_simulator_runs_alone() {
+    let folder = TempDir::new().unwrap();
+    let block = block("simulator").replace("127.0.0.1:10009", "127.0.0.1:0").replace("127.0.0.1:10010", "127.0.0.1:0");
+    let simulator = Process::start(command("bash", folder.path()).args(["-c", &format!("exec {}", block.trim())]));
+    let control = simulator.says("control      ");
+    let node = said(&bash(&format!("curl -fsS {control}/node"), folder.path(), &[]));
+    assert!(node.contains(r#""network":"regtest""#), "{node}");
+    assert!(folder.path().join("simulator/wiretoll.macaroon").exists());
+}
+
+#[test]
+fn the_table_of_paths_is_that_of_the_program() {
+    let document: serde_json::Value = serde_json::from_str(&wiretoll::http::openapi::document().unwrap()).unwrap();
+    let of_document = document["paths"].as_object().unwrap().iter().filter_map(|(path, methods)| {
+        let path = path.strip_prefix("/api/public/v1")?;
+        Some(methods.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase())))
+    });
+    let mut of_document: Vec<String> = of_document.flatten().collect();
+    let row = |line: &'static str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+    let mut of_readme: Vec<String> = README.lines().filter_map(row).filter(|row| row.contains(" /")).collect();
+    of_document.sort();
+    of_readme.sort();
+    assert_eq!(of_readme, of_document);
+}
+
+#[test]
+fn every_file_that_is_linked_is_there() {
+    let links = README.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+    for link in links.filter(|link| !link.starts_with('#')) {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).exists(), "{link}");
+    }
+}
