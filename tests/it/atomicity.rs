@@ -265,7 +265,7 @@ async fn scenario_48_one_locked_row_does_not_hold_up_the_others() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(15), waited).await.expect("the other one is applied");
+    tokio::time::timeout(Duration::from_secs(30), waited).await.expect("the other one is applied");
     assert_eq!((shop.is_paid(&locked).await, shop.position().await), (false, None));
     run(&mut somebody, "ROLLBACK").await;
     shop.until("the locked one is applied", || shop.is_paid(&locked)).await;
