@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use wiretoll::app::reconcile;
 use wiretoll::lnd_simulator::faults::Fault;
+use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::store::Error;
 
 use crate::database::{connect, run};
@@ -39,8 +40,9 @@ async fn scenario_07_a_restored_node_with_lower_indices_is_followed_again(on: On
     let shop = restored(on).await;
     shop.node.inject(Fault::Backlog { settled: 2 }).await.unwrap();
     shop.until("the position is forgotten", || async { shop.position().await.is_none() }).await;
+    let subscriptions = shop.node.calls(Method::SubscribeInvoices);
     shop.until("the node is followed again", || async {
-        shop.node.subscribers() > 0 && shop.app().health.payee().is_ok()
+        shop.node.calls(Method::SubscribeInvoices) > subscriptions && shop.node.subscribers() > 0
     })
     .await;
     let order = shop.buy().await;
@@ -82,7 +84,8 @@ async fn scenario_07_another_node_is_followed_from_a_position_of_its_own(on: On)
     shop.node.inject(Fault::SwapNode).await.unwrap();
     shop.node.restart(Duration::ZERO).await.unwrap();
     shop.until("the other node is seen", || async {
-        shop.app().health.identity() != Some(first) && shop.app().health.payee().is_ok()
+        let node = &shop.app().health;
+        node.identity() != Some(first) && node.payee().is_ok() && shop.node.subscribers() > 0
     })
     .await;
     let order = shop.buy().await;

@@ -15,7 +15,7 @@ use wiretoll::domain::lightning::PaymentHash;
 use wiretoll::domain::order::Order;
 use wiretoll::domain::settle_progress::Position;
 use wiretoll::domain::time::Timestamp;
-use wiretoll::lifecycle::Running;
+use wiretoll::lifecycle::{self, Running};
 use wiretoll::lnd_simulator::Simulator;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
 use wiretoll::lnd_simulator::settings::SimulatorSettings;
@@ -53,6 +53,7 @@ pub struct Shop {
     pub clock: Clock,
     pub config: Config,
     running: Option<Running>,
+    resting: Option<App>,
     client: reqwest::Client,
     folder: Arc<TempDir>,
 }
@@ -107,7 +108,7 @@ impl Shop {
         change(&mut config);
         let clock = Clock::manual(Timestamp::from_seconds(node.now_seconds()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut shop = Self { node, clock, config, running: None, client, folder: Arc::new(folder) };
+        let mut shop = Self { node, clock, config, running: None, resting: None, client, folder: Arc::new(folder) };
         shop.start().await;
         shop
     }
@@ -115,7 +116,15 @@ impl Shop {
     /// Starts the service again on the same database, key and node.
     pub async fn start(&mut self) {
         self.launch().await;
-        self.until("the shop can sell", || async { self.app().health.payee().is_ok() }).await;
+        self.until_it_sells_and_follows(1).await;
+    }
+
+    /// Until then a payment would be found by the sweep, which moves no position.
+    async fn until_it_sells_and_follows(&self, streams: usize) {
+        self.until("the shop can sell and follows the node", || async {
+            self.app().health.payee().is_ok() && self.node.subscribers() >= streams
+        })
+        .await;
     }
 
     /// Starts the service without waiting until it can sell.
@@ -124,12 +133,21 @@ impl Shop {
         self.running = Some(running);
     }
 
+    /// Stops the service and leaves what it is made of: nothing happens by itself any more.
+    pub async fn rest(&mut self) {
+        self.stop().await;
+        let app = lifecycle::open(&self.config, self.clock.clone()).await.unwrap();
+        app.health.saw(&app.node.info().await.unwrap(), app.shop.network);
+        self.resting = Some(app);
+    }
+
     /// Another process on the same database, key and node.
     pub async fn replica(&self) -> Self {
         let (node, clock, config) = (self.node.clone(), self.clock.clone(), self.config.clone());
         let (client, folder) = (self.client.clone(), self.folder.clone());
-        let mut replica = Self { node, clock, config, running: None, client, folder };
-        replica.start().await;
+        let mut replica = Self { node, clock, config, running: None, resting: None, client, folder };
+        replica.launch().await;
+        replica.until_it_sells_and_follows(2).await;
         replica
     }
 
@@ -144,7 +162,8 @@ impl Shop {
     }
 
     pub fn app(&self) -> &App {
-        &self.running.as_ref().expect("the shop is open").app
+        let running = self.running.as_ref().map(|running| &running.app);
+        running.or(self.resting.as_ref()).expect("the shop is open or rests")
     }
 
     pub fn url(&self, path: &str) -> String {
