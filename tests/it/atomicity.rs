@@ -270,7 +270,7 @@ async fn scenario_48_one_locked_row_does_not_hold_up_the_others() {
         }
     };
     // The locked one is tried twice at most before the other one has its turn.
-    tokio::time::timeout(Duration::from_secs(30), waited).await.expect("the other one is applied");
+    tokio::time::timeout(Duration::from_mins(1), waited).await.expect("the other one is applied");
     assert_eq!((shop.is_paid(&locked).await, shop.position().await), (false, None));
     run(&mut somebody, "ROLLBACK").await;
     shop.until("the locked one is applied", || shop.is_paid(&locked)).await;

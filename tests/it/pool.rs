@@ -31,7 +31,7 @@ async fn assert_whole(shop: &Shop) {
             tx.commit().await.unwrap();
         };
         let all = join_all((0..24).map(|_| use_one()));
-        tokio::time::timeout(Duration::from_secs(5), all).await.expect("a connection is stuck");
+        tokio::time::timeout(Duration::from_secs(30), all).await.expect("a connection is stuck");
     }
     shop.buy().await;
 }
@@ -85,12 +85,12 @@ async fn assert_counts(shop: &Shop) {
         i64::try_from(shop.app().store.open_order_span().await.unwrap().0).unwrap() == shop.occupancy().await.reserved
     })
     .await;
-    shop.advance(Duration::from_mins(20)).await;
+    // A server need not notice at once that its client is gone, so an order may still be placed meanwhile.
     shop.until("all are closed", || async {
+        shop.advance(Duration::from_mins(20)).await;
         close_due_orders(shop.app()).await.unwrap();
-        shop.app().store.open_order_span().await.unwrap().0 == 0
+        shop.app().store.open_order_span().await.unwrap().0 == 0 && shop.occupancy().await.reserved == 0
     })
     .await;
-    assert_eq!(shop.occupancy().await.reserved, 0);
     assert_eq!(number(&mut database, "SELECT count(*) FROM peers WHERE reserved_by_order IS NOT NULL").await, 0);
 }

@@ -301,13 +301,13 @@ impl Shop {
 
     /// Waits until something that happens by itself has happened.
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut happened: impl FnMut() -> F) {
-        for _ in 0..1_500 {
+        for _ in 0..3_000 {
             if happened().await {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("it did not happen in 30 s: {what}");
+        panic!("it did not happen in 60 s: {what}");
     }
 }
 

@@ -8,7 +8,7 @@ use tonic::{Status, Streaming};
 use wiretoll::lnd_proto::lnrpc;
 
 /// Long enough for a payment over a real channel.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long nothing has to happen before we believe that nothing will.
 pub const QUIET: Duration = Duration::from_millis(400);
