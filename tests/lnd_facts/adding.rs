@@ -6,7 +6,8 @@ use wiretoll::lnd_proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
 use wiretoll::lnd_proto::lnrpc::invoice::InvoiceState;
 use wiretoll::lnd_proto::{invoicesrpc, lnrpc};
 
-use crate::node::{Node, parse};
+use crate::node::Node;
+use crate::payer::parse;
 
 fn blank() -> lnrpc::Invoice {
     lnrpc::Invoice::default()

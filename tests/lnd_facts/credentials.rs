@@ -6,7 +6,8 @@ use wiretoll::lnd_proto::lnrpc;
 use wiretoll::lnd_proto::lnrpc::WalletState;
 use wiretoll::lnd_simulator::settings::StoreMode;
 
-use crate::node::{Node, with_macaroon};
+use crate::node::Node;
+use crate::payer::with_macaroon;
 
 pub async fn a_client_that_takes_the_certificate_for_a_ca_is_refused(node: &Node) {
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&node.certificate_pem));

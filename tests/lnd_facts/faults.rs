@@ -9,7 +9,8 @@ use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::lnd_simulator::settings::{SimulatorSettings, StoreMode};
 use wiretoll::lnd_simulator::subscriptions::StreamEnd;
 
-use crate::node::{Node, with_macaroon};
+use crate::node::Node;
+use crate::payer::with_macaroon;
 
 use crate::simulated::{kv, short_lived, started};
 

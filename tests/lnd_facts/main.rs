@@ -17,6 +17,7 @@ mod faults;
 mod following;
 mod lasting;
 mod node;
+mod payer;
 mod paying;
 mod pinned;
 mod simulated;

@@ -1,20 +1,17 @@
 //! A node under test, real or simulated, seen only through gRPC.
 
-use lightning_invoice::Bolt11Invoice;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
-use tonic_prost::ProstCodec;
 use wiretoll::lnd_proto::invoicesrpc::invoices_client::InvoicesClient;
 use wiretoll::lnd_proto::lnrpc::lightning_client::LightningClient;
-use wiretoll::lnd_proto::lnrpc::payment::PaymentStatus;
 use wiretoll::lnd_proto::lnrpc::state_client::StateClient;
-use wiretoll::lnd_proto::routerrpc::router_client::RouterClient;
-use wiretoll::lnd_proto::{invoicesrpc, lnrpc, routerrpc};
+use wiretoll::lnd_proto::{invoicesrpc, lnrpc};
 use wiretoll::lnd_simulator::Simulator;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
 use wiretoll::lnd_simulator::settings::{SimulatorSettings, StoreMode};
 
 use crate::events::{Events, QUIET};
+use crate::payer::{LndPayer, pay, with_macaroon};
 use crate::pinned::pinned_channel;
 
 pub struct Node {
@@ -32,7 +29,7 @@ pub struct Node {
 
 enum Payer {
     Simulated(Simulator),
-    Lnd { channel: Channel, macaroon: String },
+    Lnd(LndPayer),
 }
 
 impl Node {
@@ -68,10 +65,11 @@ impl Node {
             public_key: variable("LND_PUBKEY"),
             network: variable("LND_NETWORK"),
             store: if variable("LND_STORE") == "sqlite" { StoreMode::Sql } else { StoreMode::Kv },
-            payer: Payer::Lnd {
-                channel: pinned_channel(&variable("PAYER_LND_ADDR"), &payer_certificate),
-                macaroon: macaroon_file("PAYER_LND_MACAROON"),
-            },
+            payer: Payer::Lnd(LndPayer::new(
+                &variable("PAYER_LND_ADDR"),
+                &payer_certificate,
+                macaroon_file("PAYER_LND_MACAROON"),
+            )),
         }
     }
 
@@ -160,21 +158,10 @@ impl Node {
 
     /// Pays as a wallet does; true when it succeeded.
     pub async fn pay(&self, payment_request: &str) -> Result<bool, Status> {
-        let (channel, macaroon) = match &self.payer {
-            Payer::Simulated(_) => (self.channel.clone(), &self.admin_macaroon),
-            Payer::Lnd { channel, macaroon } => (channel.clone(), macaroon),
-        };
-        let order = routerrpc::SendPaymentRequest {
-            payment_request: payment_request.to_owned(),
-            timeout_seconds: 10,
-            fee_limit_msat: 1_000_000,
-            no_inflight_updates: true,
-            ..Default::default()
-        };
-        let mut updates =
-            RouterClient::new(channel).send_payment_v2(with_macaroon(order, macaroon)).await?.into_inner();
-        let last = updates.message().await?.unwrap();
-        Ok(last.status() == PaymentStatus::Succeeded)
+        match &self.payer {
+            Payer::Simulated(_) => pay(self.channel.clone(), &self.admin_macaroon, payment_request).await,
+            Payer::Lnd(payer) => payer.pay(payment_request).await,
+        }
     }
 
     /// Sends another amount than the invoice asks for; true when it succeeded.
@@ -185,22 +172,9 @@ impl Node {
                 let order = PaymentOrder { amount_msat, ..PaymentOrder::of(payment_request) };
                 matches!(simulator.pay(order).await.unwrap(), PaymentOutcome::Settled { .. })
             }
-            Payer::Lnd { channel, macaroon } => {
-                let order = SendWithoutInvoice::of(payment_request, amount_msat);
-                order.send(channel.clone(), macaroon).await
-            }
+            Payer::Lnd(payer) => payer.pay_amount(payment_request, amount_msat).await,
         }
     }
-}
-
-pub fn with_macaroon<T>(message: T, macaroon: &str) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("macaroon", macaroon.parse().unwrap());
-    request
-}
-
-pub fn parse(payment_request: &str) -> Bolt11Invoice {
-    payment_request.parse().unwrap()
 }
 
 fn variable(name: &str) -> String {
@@ -209,56 +183,6 @@ fn variable(name: &str) -> String {
 
 fn macaroon_file(name: &str) -> String {
     hex::encode(std::fs::read(variable(name)).unwrap())
-}
-
-/// `SendPaymentV2` with the parts of an invoice instead of the invoice, which lets a payer choose the amount.
-#[derive(Clone, PartialEq, prost::Message)]
-struct SendWithoutInvoice {
-    #[prost(bytes = "vec", tag = "1")]
-    dest: Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    payment_hash: Vec<u8>,
-    #[prost(int32, tag = "4")]
-    final_cltv_delta: i32,
-    #[prost(int32, tag = "6")]
-    timeout_seconds: i32,
-    #[prost(int64, tag = "12")]
-    amt_msat: i64,
-    #[prost(int64, tag = "13")]
-    fee_limit_msat: i64,
-    #[prost(int32, repeated, tag = "16")]
-    dest_features: Vec<i32>,
-    #[prost(bool, tag = "18")]
-    no_inflight_updates: bool,
-    #[prost(bytes = "vec", tag = "20")]
-    payment_addr: Vec<u8>,
-}
-
-impl SendWithoutInvoice {
-    fn of(payment_request: &str, amount_msat: u64) -> Self {
-        let invoice = parse(payment_request);
-        Self {
-            dest: invoice.get_payee_pub_key().serialize().to_vec(),
-            payment_hash: AsRef::<[u8]>::as_ref(&invoice.payment_hash()).to_vec(),
-            final_cltv_delta: i32::try_from(invoice.min_final_cltv_expiry_delta()).unwrap(),
-            timeout_seconds: 10,
-            amt_msat: i64::try_from(amount_msat).unwrap(),
-            fee_limit_msat: 1_000_000,
-            dest_features: vec![8, 14, 17],
-            no_inflight_updates: true,
-            payment_addr: invoice.payment_secret().0.to_vec(),
-        }
-    }
-
-    async fn send(self, channel: Channel, macaroon: &str) -> bool {
-        let mut client = tonic::client::Grpc::new(channel);
-        client.ready().await.unwrap();
-        let path = "/routerrpc.Router/SendPaymentV2".parse().unwrap();
-        let codec = ProstCodec::<Self, lnrpc::Payment>::default();
-        let updates = client.server_streaming(with_macaroon(self, macaroon), path, codec).await;
-        let last = updates.unwrap().into_inner().message().await.unwrap().unwrap();
-        last.status() == PaymentStatus::Succeeded
-    }
 }
 
 /// A simulated node with LND's usual settings.

@@ -7,7 +7,8 @@ use wiretoll::lnd_proto::invoicesrpc;
 use wiretoll::lnd_proto::lnrpc::InvoiceHtlcState;
 use wiretoll::lnd_proto::lnrpc::invoice::InvoiceState;
 
-use crate::node::{Node, parse};
+use crate::node::Node;
+use crate::payer::parse;
 
 pub async fn a_payment_settles_the_invoice_and_counts_in_msat(node: &Node) {
     let invoice = node.settled(21_500).await;

@@ -11,7 +11,8 @@ use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
 use wiretoll::lnd_simulator::settings::{CanceledInvoices, SimulatorSettings, StoreMode};
 
-use crate::node::{Node, with_macaroon};
+use crate::node::Node;
+use crate::payer::with_macaroon;
 
 pub const HOUR: Duration = Duration::from_hours(1);
 
