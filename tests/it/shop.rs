@@ -1,4 +1,6 @@
-//! A shop to buy from: the real service on a fresh database, its own simulated node, and a clock that tests move.
+//! A shop to buy from: the real service on a fresh database, beside a node.
+//!
+//! Most tests have a simulated node and a clock that they move; the suite for a real LND brings its own.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -48,8 +50,20 @@ macro_rules! on_both_databases {
     };
 }
 
-pub struct Shop {
-    pub node: Simulator,
+/// A node that a shop sells over, and somebody who pays it.
+pub trait Node: Clone {
+    /// The settings that lead to it.
+    async fn settings(&self) -> [(&'static str, String); 3];
+
+    /// The node itself, where it is a simulated one: its payer gets a route of its own.
+    fn simulated(&self) -> Option<Simulator>;
+
+    /// True when it succeeded.
+    async fn pay(&self, invoice: &str) -> bool;
+}
+
+pub struct Shop<N = Simulator> {
+    pub node: N,
     pub clock: Clock,
     pub config: Config,
     running: Option<Running>,
@@ -88,17 +102,35 @@ impl Shop {
         Self::open_beside(on, SimulatorSettings::default(), change).await
     }
 
-    /// A shop beside a node of other settings.
+    /// A shop beside a simulated node of other settings.
     pub async fn open_beside(on: On, node: SimulatorSettings, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = SimulatorSettings { data_dir: Some(folder.path().to_owned()), ..node };
         let node = Simulator::start(settings).await.unwrap();
         // Shown with a failure: the node's choices follow from it.
         eprintln!("the node's seed is {}", node.seed());
+        let clock = Clock::manual(Timestamp::from_seconds(node.now_seconds()));
+        let postgres = if matches!(on, On::Postgres) { Some(fresh_postgres().await) } else { None };
+        let change = |config: &mut Config| {
+            if let Some(url) = postgres {
+                config.database = Database::Postgres(url);
+            }
+            change(config);
+        };
+        Self::open_over(node, clock, folder, change).await
+    }
+
+    /// Moves the service's clock and the node's.
+    pub async fn advance(&self, by: Duration) {
+        self.clock.advance(i64::try_from(by.as_millis()).unwrap());
+        self.node.advance(by).await.unwrap();
+    }
+}
+
+impl<N: Node> Shop<N> {
+    /// A shop with its database in `folder`.
+    pub async fn open_over(node: N, clock: Clock, folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(folder.path(), &node).await;
-        if matches!(on, On::Postgres) {
-            config.database = Database::Postgres(fresh_postgres().await);
-        }
         // Tests ask more often than one customer would.
         config.limits.create.burst = 10_000;
         config.limits.check_per_hash.burst = 10_000;
@@ -106,7 +138,6 @@ impl Shop {
         config.limits.status.burst = 10_000;
         config.limits.open_orders = 10_000;
         change(&mut config);
-        let clock = Clock::manual(Timestamp::from_seconds(node.now_seconds()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut shop = Self { node, clock, config, running: None, resting: None, client, folder: Arc::new(folder) };
         shop.start().await;
@@ -119,17 +150,18 @@ impl Shop {
         self.until_it_sells_and_follows(1).await;
     }
 
-    /// Until then a payment would be found by the sweep, which moves no position.
+    /// Until a simulated node is followed, a payment would be found by the sweep, which moves no position.
     async fn until_it_sells_and_follows(&self, streams: usize) {
         self.until("the shop can sell and follows the node", || async {
-            self.app().health.payee().is_ok() && self.node.subscribers() >= streams
+            let followed = self.node.simulated().is_none_or(|node| node.subscribers() >= streams);
+            self.app().health.payee().is_ok() && followed
         })
         .await;
     }
 
     /// Starts the service without waiting until it can sell.
     pub async fn launch(&mut self) {
-        let running = Running::start(&self.config, self.clock.clone(), Some(self.node.clone())).await.unwrap();
+        let running = Running::start(&self.config, self.clock.clone(), self.node.simulated()).await.unwrap();
         self.running = Some(running);
     }
 
@@ -168,12 +200,6 @@ impl Shop {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.running.as_ref().expect("the shop is open").address)
-    }
-
-    /// Moves the service's clock and the node's.
-    pub async fn advance(&self, by: Duration) {
-        self.clock.advance(i64::try_from(by.as_millis()).unwrap());
-        self.node.advance(by).await.unwrap();
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -244,8 +270,7 @@ impl Shop {
     }
 
     pub async fn pay(&self, invoice: &str) {
-        let outcome = self.node.pay(PaymentOrder::of(invoice)).await.unwrap();
-        assert!(matches!(outcome, PaymentOutcome::Settled { .. }), "{outcome:?}");
+        assert!(Node::pay(&self.node, invoice).await, "the payment failed");
     }
 
     /// Waits, by polling as clients do, until the order is shown as paid.
@@ -340,15 +365,27 @@ impl Bought {
     }
 }
 
-async fn config(folder: &Path, node: &Simulator) -> Config {
-    let macaroon = node.service_macaroon().await.unwrap().to_hex();
-    let settings = [
-        ("WIRETOLL_SERVICE__LISTEN", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string()),
-        ("WIRETOLL_LND__ADDRESS", format!("https://{}", node.address())),
-        ("WIRETOLL_LND__CERTIFICATE_FILE", node.tls_certificate_path().unwrap().display().to_string()),
-        ("WIRETOLL_LND__MACAROON", macaroon),
-    ];
-    let settings = settings.map(|(key, value)| (key.to_owned(), value));
+impl Node for Simulator {
+    async fn settings(&self) -> [(&'static str, String); 3] {
+        [
+            ("WIRETOLL_LND__ADDRESS", format!("https://{}", self.address())),
+            ("WIRETOLL_LND__CERTIFICATE_FILE", self.tls_certificate_path().unwrap().display().to_string()),
+            ("WIRETOLL_LND__MACAROON", self.service_macaroon().await.unwrap().to_hex()),
+        ]
+    }
+
+    fn simulated(&self) -> Option<Simulator> {
+        Some(self.clone())
+    }
+
+    async fn pay(&self, invoice: &str) -> bool {
+        matches!(self.pay(PaymentOrder::of(invoice)).await.unwrap(), PaymentOutcome::Settled { .. })
+    }
+}
+
+async fn config(folder: &Path, node: &impl Node) -> Config {
+    let listen = ("WIRETOLL_SERVICE__LISTEN", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string());
+    let settings = node.settings().await.into_iter().chain([listen]).map(|(key, value)| (key.to_owned(), value));
     Config::parse(CONFIG, folder, settings, Clock::System.now()).unwrap()
 }
 
