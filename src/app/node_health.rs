@@ -69,6 +69,13 @@ impl NodeHealth {
         let _ = tokio::time::timeout(FIRST_LOOK, looked).await;
     }
 
+    /// Returns once the node cannot be sold over, whoever saw it.
+    pub async fn lost(&self) {
+        let mut view = self.view.subscribe();
+        // The sender lives as long as `self`.
+        let _ = view.wait_for(|view| view.payee().is_err()).await;
+    }
+
     pub fn set_stream_live(&self, live: bool) {
         self.view.send_modify(|view| view.stream_live = live);
     }
@@ -84,11 +91,16 @@ impl NodeHealth {
 
     /// Who will be paid: only of a node that answers and has a channel to be paid over.
     pub fn payee(&self) -> Result<NodeId, Unavailable> {
-        let view = self.view.borrow();
-        if let Some(problem) = &view.problem {
+        self.view.borrow().payee()
+    }
+}
+
+impl View {
+    fn payee(&self) -> Result<NodeId, Unavailable> {
+        if let Some(problem) = &self.problem {
             return Err(Unavailable::NodeDown(problem.clone()));
         }
-        match &view.known {
+        match &self.known {
             None => Err(Unavailable::NodeDown("it has not answered yet".into())),
             Some(known) if known.seen.elapsed() > STALE => Err(Unavailable::NodeDown("it stopped answering".into())),
             Some(known) if known.active_channels == 0 => Err(Unavailable::NoChannel),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::app::App;
+use crate::app::node_health::NodeHealth;
 use crate::lnd::{NodeInfo, WalletState};
 use crate::stop::Stop;
 
@@ -17,10 +18,18 @@ pub async fn run(app: App, mut stop: Stop) {
             report(&app, healthy);
         }
         was_healthy = Some(healthy);
-        let pause = if app.health.payee().is_ok() { HEALTHY } else { UNHEALTHY };
-        if stop.or(tokio::time::sleep(pause)).await.is_none() {
+        if stop.or(pause(&app.health)).await.is_none() {
             return;
         }
+    }
+}
+
+/// A node that restarts has no channel for a moment, and whoever follows its settlements may be the one to see that:
+/// then nothing is sold before the next look.
+async fn pause(health: &NodeHealth) {
+    let _ = tokio::time::timeout(HEALTHY, health.lost()).await;
+    if health.payee().is_err() {
+        tokio::time::sleep(UNHEALTHY).await;
     }
 }
 
@@ -45,5 +54,52 @@ fn report(app: &App, healthy: bool) {
     match app.obstacle() {
         Some(missing) if !healthy => tracing::warn!(problem = %missing, "nothing can be sold"),
         _ => tracing::info!("the Lightning node answers and can be paid"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::domain::lightning::{Network, NodeId};
+
+    fn node(active_channels: u32) -> NodeInfo {
+        NodeInfo {
+            id: NodeId::from_bytes([2; 33]),
+            alias: String::new(),
+            version: String::new(),
+            network: Network::Regtest.name().to_owned(),
+            active_channels,
+            block_height: 1,
+            synced_to_chain: true,
+            wallet_synced: true,
+        }
+    }
+
+    async fn paused(health: &NodeHealth) -> Duration {
+        let began = Instant::now();
+        pause(health).await;
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_healthy_node_is_looked_at_now_and_then_and_another_one_soon() {
+        let health = NodeHealth::default();
+        assert_eq!(paused(&health).await, UNHEALTHY);
+        health.saw(&node(1), Network::Regtest);
+        assert_eq!(paused(&health).await, HEALTHY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scenario_02_a_node_seen_without_its_channel_is_looked_at_again_soon() {
+        let health = NodeHealth::default();
+        health.saw(&node(1), Network::Regtest);
+        let somebody_looks = async {
+            sleep(Duration::from_secs(5)).await;
+            health.saw(&node(0), Network::Regtest);
+        };
+        let (paused, ()) = tokio::join!(paused(&health), somebody_looks);
+        assert_eq!(paused, Duration::from_secs(5) + UNHEALTHY);
     }
 }
