@@ -60,7 +60,7 @@ pub enum Fault {
     ChainSync {
         synced: bool,
     },
-    /// `GetInfo`'s `num_active_channels`.
+    /// `GetInfo`'s `num_active_channels`, once the peers have found each other after a restart.
     ActiveChannels {
         count: u32,
     },

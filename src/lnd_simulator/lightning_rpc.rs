@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bitcoin::hashes::{Hash as _, sha256};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::add_invoice::NewInvoice;
@@ -126,11 +127,13 @@ impl Node {
 
     fn info(&self) -> lnrpc::GetInfoResponse {
         let synced = *self.chain_synced.borrow();
+        let channels = *self.active_channels.borrow();
+        let active = if *self.channels_active_from.borrow() <= Instant::now() { channels } else { 0 };
         lnrpc::GetInfoResponse {
             identity_pubkey: self.identity().public_key.to_string(),
             alias: self.settings.alias.clone(),
             num_pending_channels: 0,
-            num_active_channels: *self.active_channels.borrow(),
+            num_active_channels: active,
             num_peers: 1,
             block_height: BLOCK_HEIGHT,
             block_hash: sha256::Hash::hash(&BLOCK_HEIGHT.to_be_bytes()).to_string(),
@@ -138,7 +141,7 @@ impl Node {
             uris: Vec::new(),
             best_header_timestamp: self.clock.now_seconds(),
             version: VERSION.to_owned(),
-            num_inactive_channels: 0,
+            num_inactive_channels: channels - active,
             chains: vec![lnrpc::Chain { network: self.settings.network.name().to_owned() }],
             synced_to_graph: synced,
             commit_hash: String::new(),

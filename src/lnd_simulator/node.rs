@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::canceller::Canceller;
 use super::clock::SimulatorClock;
@@ -48,6 +49,8 @@ pub(super) struct Node {
     pub(super) chain_synced: watch::Sender<bool>,
     pub(super) active_channels: watch::Sender<u32>,
     pub(super) calls: CallCounts,
+    /// When its channels can be used: after a start the peers have to find each other first.
+    pub(super) channels_active_from: watch::Sender<Instant>,
     /// While LND shuts down, its macaroon store is already closed.
     pub(super) macaroon_store: watch::Sender<MacaroonStore>,
     pub(super) tasks: Tasks,
@@ -121,6 +124,7 @@ impl Node {
             chain_synced: watch::Sender::new(true),
             active_channels: watch::Sender::new(1),
             calls: CallCounts::default(),
+            channels_active_from: watch::Sender::new(Instant::now()),
             macaroon_store: watch::Sender::new(MacaroonStore::Open),
             tasks: Tasks::on_this_runtime(),
             baking: tokio::sync::Mutex::new(()),

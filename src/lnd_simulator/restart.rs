@@ -1,8 +1,11 @@
 //! Stopping and starting the node as a client sees it.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::error::SimulatorError;
 use super::listener::Listening;
@@ -16,6 +19,9 @@ const GOODBYE: Duration = Duration::from_millis(20);
 /// A port that was in use a moment ago may need another try.
 const BIND_ATTEMPTS: u32 = 50;
 const BIND_PAUSE: Duration = Duration::from_millis(20);
+
+/// An LND that answers again has no active channel yet; measured were 0.2 to 3 s.
+const RECONNECTING_MS: Range<u64> = 300..900;
 
 impl Node {
     /// Ends every stream one of two ways, as the seed has it, then the connections and the port.
@@ -36,11 +42,13 @@ impl Node {
     pub(super) async fn come_up(self: &Arc<Self>, address: SocketAddr) -> Result<Listening, SimulatorError> {
         self.wallet.send_replace(WalletState::NonExisting);
         let listening = self.reopen(address).await?;
-        self.linger(10, 200).await;
+        tokio::time::sleep(self.random_between(10..200)).await;
         self.wallet.send_replace(WalletState::Unlocked);
-        self.linger(5, 20).await;
+        tokio::time::sleep(self.random_between(5..20)).await;
         self.wallet.send_replace(WalletState::RpcActive);
-        self.linger(10, 70).await;
+        tokio::time::sleep(self.random_between(10..70)).await;
+        let reconnecting = self.random_between(RECONNECTING_MS);
+        self.channels_active_from.send_replace(Instant::now() + reconnecting);
         self.activate().await?;
         Ok(listening)
     }
@@ -57,8 +65,7 @@ impl Node {
         }
     }
 
-    async fn linger(&self, from_ms: u64, to_ms: u64) {
-        let milliseconds = from_ms + self.random.below(to_ms - from_ms);
-        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    fn random_between(&self, milliseconds: Range<u64>) -> Duration {
+        Duration::from_millis(milliseconds.start + self.random.below(milliseconds.end - milliseconds.start))
     }
 }
