@@ -7,6 +7,7 @@ pub mod apply_invoice;
 pub mod ask_node;
 pub mod changes;
 pub mod check_order;
+pub mod circuit_breaker;
 pub mod claim;
 pub mod close_orders;
 pub mod deliver;
@@ -142,6 +143,10 @@ impl App {
     pub fn obstacle(&self) -> Option<Unavailable> {
         if let Err(missing) = self.health.payee() {
             return Some(missing);
+        }
+        // Also while a customer may try whether it still does.
+        if self.health.adding.is_open() {
+            return Some(circuit_breaker::hangs());
         }
         let no_key = |server: &Server| server.public_key.is_none();
         if let Some(server) = self.shop.servers.first().filter(|_| self.shop.servers.iter().all(no_key)) {

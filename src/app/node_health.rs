@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Unavailable;
+use super::circuit_breaker::CircuitBreaker;
 use crate::domain::lightning::{Network, NodeId};
 use crate::lnd;
 
@@ -20,6 +21,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub struct NodeHealth {
     view: Arc<watch::Sender<View>>,
+    /// Whether it may be asked for an invoice.
+    pub adding: CircuitBreaker,
 }
 
 /// What the last look at the node showed.
@@ -41,7 +44,7 @@ struct Known {
 
 impl Default for NodeHealth {
     fn default() -> Self {
-        Self { view: Arc::new(watch::channel(View::default()).0) }
+        Self { view: Arc::new(watch::channel(View::default()).0), adding: CircuitBreaker::default() }
     }
 }
 
@@ -89,9 +92,10 @@ impl NodeHealth {
         self.view.borrow().known.as_ref().map(|known| known.identity)
     }
 
-    /// Who will be paid: only of a node that answers and has a channel to be paid over.
+    /// Who will be paid: only of a node that answers, does not hang, and has a channel to be paid over.
     pub fn payee(&self) -> Result<NodeId, Unavailable> {
-        self.view.borrow().payee()
+        let payee = self.view.borrow().payee()?;
+        self.adding.check().map(|()| payee)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use uuid::Uuid;
 
+use super::circuit_breaker::Attempt;
 use super::{App, Error, Unavailable, close_orders};
 use crate::domain::bolt11::{Expected, Invoice};
 use crate::domain::lightning::NodeId;
@@ -14,14 +15,15 @@ use crate::lnd::{self, InvoiceState, NewInvoice, NodeInvoice};
 /// Gives an order in `creating` its invoice; an order that has one is returned as it is.
 ///
 /// # Errors
-/// [`Unavailable::NodeDown`] leaves the order as it is, for a repeat or for the sweep. When the node refuses, or returns
-/// an invoice that is not what was asked for, the order has failed.
+/// [`Unavailable::NodeDown`] leaves the order as it is, for a repeat or for the sweep; a node that hangs is not waited
+/// for. When the node refuses, or returns an invoice that is not what was asked for, the order has failed.
 pub async fn request_invoice(app: &App, order: Order) -> Result<Order, Error> {
     if order.state != OrderState::Creating {
         return Ok(order);
     }
     let payee = app.health.payee()?;
-    let (text, add_index) = match ask(app, &order).await {
+    let attempt = app.health.adding.begin()?;
+    let (text, add_index) = match ask(app, &order, attempt).await {
         Ok(found) => found,
         Err(error) if error.is_retryable() => return Err(Unavailable::NodeDown(error.to_string()).into()),
         Err(error) => return give_up(app, &order, &error.to_string()).await,
@@ -62,7 +64,7 @@ fn expected(app: &App, order: &Order, payee: NodeId) -> Expected {
 }
 
 /// The invoice's text and add index: a new one, or the one that an earlier attempt left at the node.
-async fn ask(app: &App, order: &Order) -> Result<(String, u64), lnd::Error> {
+async fn ask(app: &App, order: &Order, attempt: Attempt) -> Result<(String, u64), lnd::Error> {
     let preimage = app.keyring.get(order.key_id).map_err(|e| rejected(e.to_string()))?.preimage(order.id);
     let new = NewInvoice {
         preimage,
@@ -71,7 +73,11 @@ async fn ask(app: &App, order: &Order) -> Result<(String, u64), lnd::Error> {
         expiry: app.shop.orders.invoice_lifetime,
         private_route_hints: app.shop.orders.private_route_hints,
     };
-    match app.node.add_invoice(&new).await {
+    let added = app.node.add_invoice(&new).await;
+    if !matches!(added, Err(lnd::Error::TimedOut { .. })) {
+        attempt.answered();
+    }
+    match added {
         Ok(added) => Ok((added.payment_request, added.add_index)),
         Err(lnd::Error::AlreadyExists) => existing(app, order).await,
         Err(error) => Err(error),

@@ -107,6 +107,34 @@ async fn scenario_11_a_node_full_of_invoices_is_listed_in_pages_and_only_once() 
     assert!(listed <= 2, "{listed} pages");
 }
 
+/// LND's registry can deadlock: it answers everything but `AddInvoice`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_hangs_is_asked_for_an_invoice_only_now_and_then() {
+    let shop = Shop::open(On::Sqlite).await;
+    let order = shop.order().await;
+    let create = || shop.create(json!({ "serverId": "eu-de", "duration": 1 }));
+    let hour = Fault::Delay { method: Method::AddInvoice, milliseconds: 3_600_000 };
+    shop.node.inject(hour).await.unwrap();
+    assert!(join_all((0..3).map(|_| create())).await.iter().all(|reply| reply.status == 503));
+
+    let asked = shop.node.calls(Method::AddInvoice);
+    let refused = join_all((0..20).map(|_| create())).await;
+    assert!(refused.iter().all(|reply| reply.status == 503 && reply.headers.contains_key("retry-after")));
+    let more = shop.node.calls(Method::AddInvoice) - asked;
+    assert!(more <= 1, "one may try, if the machine is that slow: {more}");
+
+    assert!(shop.app().health.adding.is_open());
+    assert!(shop.app().obstacle().unwrap().to_string().contains("AddInvoice hangs"));
+    let ready = shop.get("/health/ready").await;
+    assert_eq!((ready.status, &ready.body["status"]), (200, &json!("degraded")));
+    shop.pay(&order.invoice).await;
+    shop.until_paid(&order.hash).await;
+
+    shop.node.inject(Fault::Delay { method: Method::AddInvoice, milliseconds: 0 }).await.unwrap();
+    shop.until("the shop sells again", || async { create().await.status == 200 }).await;
+    assert_eq!(shop.app().obstacle(), None);
+}
+
 async fn scenario_12_a_revoked_macaroon_is_replaced_without_a_restart(on: On) {
     let mut shop = Shop::open(on).await;
     let file = shop.folder().join("wiretoll.macaroon");
