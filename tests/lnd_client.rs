@@ -432,10 +432,11 @@ async fn real_a_payment_arrives_on_the_stream_and_again_in_a_replay() {
     pay(&added.payment_request).await;
 
     let event = timeout(Duration::from_secs(20), settled.next()).await.unwrap().unwrap().unwrap();
-    let Settled::Paid { payment_hash, settlement } = event else { panic!("{event:?}") };
-    assert_eq!((payment_hash, settlement.amount), (new.preimage.payment_hash(), new.amount));
-    let found = node.lookup_invoice(payment_hash).await.unwrap().unwrap();
-    assert_eq!(found.state, InvoiceState::Settled(settlement));
+    let Settled::Paid { invoice, .. } = event else { panic!("{event:?}") };
+    let payment_hash = new.preimage.payment_hash();
+    assert_eq!(node.lookup_invoice(payment_hash).await, Ok(Some(invoice.clone())), "the event says as much");
+    let InvoiceState::Settled(settlement) = invoice.state else { panic!("{invoice:?}") };
+    assert_eq!(settlement.amount, new.amount);
     assert_eq!(node.cancel_invoice(payment_hash).await, Ok(Cancelled::AlreadySettled));
 
     let second = node.add_invoice(&fresh()).await.unwrap();

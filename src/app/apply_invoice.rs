@@ -28,17 +28,11 @@ pub async fn apply_invoice(app: &App, invoice: &NodeInvoice, progress: Option<Pr
     }
 }
 
-/// Applies an event of the stream. One that says too little, or whose order is not simply waiting for it, is looked up.
+/// Applies an event of the stream. Only one that says too little is looked up: most payments of a busy node are not ours.
 pub async fn apply_settled(app: &App, settled: &Settled, progress: Option<Progress>) -> Result<(), Error> {
     let hash = match settled {
         Settled::Nameless { .. } => return pass_over(app, progress).await,
-        Settled::Paid { payment_hash, settlement } => {
-            let order = app.store.order_by_payment_hash(*payment_hash).await?;
-            if let Some(order) = order.filter(|order| order.invoice().is_some()) {
-                return settle(app, order.id, &evidence(*payment_hash, settlement), progress).await.map(drop);
-            }
-            *payment_hash
-        }
+        Settled::Paid { invoice, .. } => return apply_invoice(app, invoice, progress).await,
         Settled::Incomplete { payment_hash, .. } => *payment_hash,
     };
     match app.node.lookup_invoice(hash).await {

@@ -153,7 +153,7 @@ fn state(invoice: &lnrpc::Invoice) -> Result<InvoiceState, Error> {
 }
 
 /// The evidence in an invoice that says it is settled.
-pub(super) fn settlement(invoice: &lnrpc::Invoice) -> Result<Settlement, Error> {
+fn settlement(invoice: &lnrpc::Invoice) -> Result<Settlement, Error> {
     let amount = amount("amt_paid_msat", invoice.amt_paid_msat)?;
     let settled_at = time("settle_date", invoice.settle_date)?;
     if amount == 0 || settled_at == Timestamp::EPOCH || invoice.settle_index == 0 {

@@ -13,7 +13,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::Error;
 use super::connection::Connection;
-use super::invoice::{Settlement, payment_hash, settlement};
+use super::invoice::{NodeInvoice, payment_hash};
 use crate::config::Lnd;
 use crate::domain::lightning::PaymentHash;
 use crate::lnd_proto::lnrpc::invoice::InvoiceState;
@@ -26,21 +26,14 @@ const METHOD: &str = "SubscribeInvoices";
 const NO_ADDED_INVOICES: u64 = i64::MAX as u64 - 1;
 
 /// One settled invoice, of whichever program on the node; each has moved the node's settle index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    Paid {
-        payment_hash: PaymentHash,
-        settlement: Settlement,
-    },
-    /// The event lacks the amount or the time: look the invoice up (seen on re-connection, btcpay#7402).
-    Incomplete {
-        payment_hash: PaymentHash,
-        settle_index: u64,
-    },
+    /// The event says all that a look-up would.
+    Paid { invoice: NodeInvoice, settle_index: u64 },
+    /// The event lacks the amount, the time or something else: look the invoice up (seen on re-connection, btcpay#7402).
+    Incomplete { payment_hash: PaymentHash, settle_index: u64 },
     /// Without a payment hash (a spontaneous AMP payment): nobody's order, it only counts.
-    Nameless {
-        settle_index: u64,
-    },
+    Nameless { settle_index: u64 },
 }
 
 /// Settled invoices, oldest first on bbolt and in no order of settlement on SQL while it replays; some come twice.
@@ -72,20 +65,22 @@ impl fmt::Debug for SettledStream {
 impl Settled {
     pub const fn settle_index(&self) -> u64 {
         match self {
-            Self::Paid { settlement, .. } => settlement.settle_index,
-            Self::Incomplete { settle_index, .. } | Self::Nameless { settle_index } => *settle_index,
+            Self::Paid { settle_index, .. }
+            | Self::Incomplete { settle_index, .. }
+            | Self::Nameless { settle_index } => *settle_index,
         }
     }
 
     pub const fn payment_hash(&self) -> Option<PaymentHash> {
         match self {
-            Self::Paid { payment_hash, .. } | Self::Incomplete { payment_hash, .. } => Some(*payment_hash),
+            Self::Paid { invoice, .. } => Some(invoice.payment_hash),
+            Self::Incomplete { payment_hash, .. } => Some(*payment_hash),
             Self::Nameless { .. } => None,
         }
     }
 
     /// What an event says; nothing where it is not about a settled invoice.
-    fn parse(invoice: &Invoice) -> Result<Option<Self>, Error> {
+    fn parse(invoice: Invoice) -> Result<Option<Self>, Error> {
         if invoice.state != i32::from(InvoiceState::Settled) {
             return Ok(None);
         }
@@ -93,9 +88,9 @@ impl Settled {
         if settle_index == 0 {
             return Err(Error::malformed("a settled invoice without a settle index"));
         }
-        let Ok(payment_hash) = payment_hash(invoice) else { return Ok(Some(Self::Nameless { settle_index })) };
-        Ok(Some(match settlement(invoice) {
-            Ok(settlement) => Self::Paid { payment_hash, settlement },
+        let Ok(payment_hash) = payment_hash(&invoice) else { return Ok(Some(Self::Nameless { settle_index })) };
+        Ok(Some(match NodeInvoice::parse(invoice) {
+            Ok(invoice) => Self::Paid { invoice, settle_index },
             Err(_) => Self::Incomplete { payment_hash, settle_index },
         }))
     }
@@ -111,7 +106,7 @@ async fn subscribe(settings: Lnd, settle_index: u64) -> Result<impl Stream<Item 
     Ok(events.try_filter_map(move |invoice| {
         // Kept as long as the stream: once the channel is dropped, hyper sends no more pings (measured).
         let _kept = &connection;
-        ready(Settled::parse(&invoice))
+        ready(Settled::parse(invoice))
     }))
 }
 
@@ -136,15 +131,15 @@ mod tests {
     fn scenario_09_an_event_without_its_amount_asks_for_a_look_up() {
         let payment_hash = PaymentHash::from_bytes([1; 32]);
         let incomplete = Ok(Some(Settled::Incomplete { payment_hash, settle_index: 4 }));
-        assert_eq!(Settled::parse(&event(|i| i.amt_paid_msat = 0)), incomplete);
-        assert_eq!(Settled::parse(&event(|i| i.settle_date = 0)), incomplete);
+        assert_eq!(Settled::parse(event(|i| i.amt_paid_msat = 0)), incomplete);
+        assert_eq!(Settled::parse(event(|i| i.settle_date = 0)), incomplete);
     }
 
     #[test]
     fn every_settled_event_counts_and_no_other_does() {
-        assert!(matches!(Settled::parse(&event(|_| ())), Ok(Some(Settled::Paid { .. }))));
-        assert_eq!(Settled::parse(&event(|i| i.r_hash.clear())), Ok(Some(Settled::Nameless { settle_index: 4 })));
-        assert_eq!(Settled::parse(&event(|i| i.state = InvoiceState::Open.into())), Ok(None));
-        assert!(Settled::parse(&event(|i| i.settle_index = 0)).is_err());
+        assert!(matches!(Settled::parse(event(|_| ())), Ok(Some(Settled::Paid { .. }))));
+        assert_eq!(Settled::parse(event(|i| i.r_hash.clear())), Ok(Some(Settled::Nameless { settle_index: 4 })));
+        assert_eq!(Settled::parse(event(|i| i.state = InvoiceState::Open.into())), Ok(None));
+        assert!(Settled::parse(event(|i| i.settle_index = 0)).is_err());
     }
 }

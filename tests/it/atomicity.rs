@@ -40,11 +40,10 @@ fn is_of(order: &Bought) -> String {
 async fn event(shop: &Shop, order: &Bought) -> (Settled, Option<Progress>) {
     let invoice = shop.app().node.lookup_invoice(order.payment_hash()).await.unwrap().unwrap();
     let InvoiceState::Settled(settlement) = invoice.state else { panic!("it is not settled") };
-    let payment_hash = order.payment_hash();
-    let position =
-        Position { settle_index: settlement.settle_index, payment_hash, previous_index: settlement.settle_index - 1 };
+    let (payment_hash, settle_index) = (order.payment_hash(), settlement.settle_index);
+    let position = Position { settle_index, payment_hash, previous_index: settle_index - 1 };
     let node = shop.app().health.identity().unwrap();
-    (Settled::Paid { payment_hash, settlement }, Some(Progress { node, position }))
+    (Settled::Paid { invoice, settle_index }, Some(Progress { node, position }))
 }
 
 /// Waits until the service has asked the node about open orders so many times more.

@@ -5,7 +5,10 @@ use serde_json::json;
 use wiretoll::app::apply_invoice::apply_invoice;
 use wiretoll::app::reconcile;
 use wiretoll::config::Database;
+use wiretoll::domain::lightning::Preimage;
+use wiretoll::domain::money::Msats;
 use wiretoll::domain::payment::{Outcome, Provider};
+use wiretoll::lnd::NewInvoice;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
@@ -24,6 +27,7 @@ on_both_databases!(
     an_underpayment_settles_nothing,
     a_payment_after_the_expiry_is_honoured,
     the_position_in_the_node_s_settlements_moves_with_them,
+    payments_of_others_are_passed_over_without_asking_about_them,
     two_orders_with_one_key_paid_at_once_are_one_subscription,
     an_order_that_crashed_before_its_invoice_was_stored_is_paid_all_the_same,
 );
@@ -140,6 +144,31 @@ async fn the_position_in_the_node_s_settlements_moves_with_them(on: On) {
         position.is_some_and(|position| position.settle_index == 2 && position.payment_hash == last.payment_hash())
     })
     .await;
+}
+
+/// Replayed or live, an event says whose payment it is; the node may sell much more than this service does.
+async fn payments_of_others_are_passed_over_without_asking_about_them(on: On) {
+    let mut shop = Shop::open(on).await;
+    shop.buy().await;
+    shop.buy().await;
+    shop.until_position(2).await;
+    shop.stop().await;
+    shop.node.inject(Fault::Backlog { settled: 100 }).await.unwrap();
+    let looked_up = shop.node.calls(Method::LookupInvoice);
+
+    shop.start().await;
+    shop.until_position(102).await;
+    let of_another = NewInvoice {
+        preimage: Preimage::from_bytes([3; 32]),
+        amount: Msats::new(1_000),
+        memo: "coffee".into(),
+        expiry: std::time::Duration::from_mins(5),
+        private_route_hints: false,
+    };
+    shop.pay(&shop.app().node.add_invoice(&of_another).await.unwrap().payment_request).await;
+    shop.until_position(103).await;
+
+    assert_eq!(shop.node.calls(Method::LookupInvoice), looked_up);
 }
 
 async fn two_orders_with_one_key_paid_at_once_are_one_subscription(on: On) {
