@@ -49,7 +49,8 @@ fn announced_length(request: &HttpRequest) -> Option<u64> {
     request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> {
+/// The object in a whole body, within the bounds.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> {
     let value: Value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
     if !value.is_object() {
         return Err(Invalid::new("the body must be a JSON object"));

@@ -42,7 +42,7 @@ impl fmt::Display for AddressPrefix {
 /// The rightmost address that is not a trusted proxy's; the peer's where the header does not tell.
 ///
 /// A header line that is not text is `None`.
-fn client_address<'a>(
+pub fn client_address<'a>(
     peer: IpAddr,
     headers: impl Iterator<Item = Option<&'a str>>,
     trusted_proxies: &[IpNet],

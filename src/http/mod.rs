@@ -3,19 +3,19 @@
 //! A handler parses what it was sent into domain types, calls one verb of [`crate::app`], and writes down the answer.
 //! It holds no rules. Every error is JSON, whoever makes it.
 
+pub mod body;
 pub mod client_address;
 pub mod dev;
 pub mod error;
 pub mod limits;
 pub mod openapi;
+pub mod subscriptions;
 
-mod body;
 mod cors;
 mod idempotency;
 mod operations;
 mod panics;
 mod routing;
-mod subscriptions;
 
 use std::io;
 use std::net::TcpListener;

@@ -50,7 +50,8 @@ impl WalletState {
 }
 
 impl NodeInfo {
-    pub(super) fn parse(answer: lnrpc::GetInfoResponse) -> Result<Self, Error> {
+    /// Reads LND's message.
+    pub fn parse(answer: lnrpc::GetInfoResponse) -> Result<Self, Error> {
         let chain = answer.chains.into_iter().next().ok_or_else(|| Error::malformed("a node without a chain"))?;
         Ok(Self {
             id: NodeId::parse(&answer.identity_pubkey).map_err(|e| Error::malformed(e.to_string()))?,

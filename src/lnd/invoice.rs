@@ -113,7 +113,8 @@ impl AddedInvoice {
 }
 
 impl NodeInvoice {
-    pub(super) fn parse(invoice: lnrpc::Invoice) -> Result<Self, Error> {
+    /// Reads LND's message; an answer that makes no sense is an error.
+    pub fn parse(invoice: lnrpc::Invoice) -> Result<Self, Error> {
         Ok(Self {
             payment_hash: payment_hash(&invoice)?,
             amount: Msats::new(amount("value_msat", invoice.value_msat)?),
@@ -127,7 +128,8 @@ impl NodeInvoice {
 }
 
 impl InvoicePage {
-    pub(super) fn parse(answer: lnrpc::ListInvoiceResponse, after: u64) -> Result<Self, Error> {
+    /// Reads the page that LND returned for what was added after that index.
+    pub fn parse(answer: lnrpc::ListInvoiceResponse, after: u64) -> Result<Self, Error> {
         let total = answer.invoices.len();
         if total > 0 && answer.last_index_offset <= after {
             return Err(Error::malformed("a page of invoices that ends where it starts"));

@@ -80,7 +80,7 @@ impl Settled {
     }
 
     /// What an event says; nothing where it is not about a settled invoice.
-    fn parse(invoice: Invoice) -> Result<Option<Self>, Error> {
+    pub fn parse(invoice: Invoice) -> Result<Option<Self>, Error> {
         if invoice.state != i32::from(InvoiceState::Settled) {
             return Ok(None);
         }

@@ -124,7 +124,8 @@ pub async fn claim(shared: Data<Shared>, request: HttpRequest, payload: Payload)
 }
 
 impl ClaimRequest {
-    fn into_claim(self) -> Result<Claim, Invalid> {
+    /// What is shown, in the house's terms.
+    pub fn into_claim(self) -> Result<Claim, Invalid> {
         let preshared_key = self.wg_preshared_key.as_deref().map(PresharedKey::parse).transpose();
         Ok(Claim {
             payment_hash: PaymentHash::parse(&self.payment_hash)?,

@@ -96,7 +96,8 @@ pub async fn create(shared: Data<Shared>, request: HttpRequest, payload: Payload
 }
 
 impl CreateRequest {
-    fn into_order(self, customer: Customer) -> Result<PlaceOrder, Invalid> {
+    /// What is asked for, in the house's terms.
+    pub fn into_order(self, customer: Customer) -> Result<PlaceOrder, Invalid> {
         let claim_by = if self.require_claim_token == Some(true) { ClaimBy::ClaimToken } else { ClaimBy::PaymentHash };
         Ok(PlaceOrder {
             server_id: ServerId::parse(&self.server_id)?,

@@ -1,0 +1,194 @@
+//! What fuzzing drives: one function for each parser of bytes that come from outside.
+//!
+//! Each asserts what must hold of whatever the parser says, and returns whether it accepted the bytes. The fuzzer calls
+//! them with inputs that it makes up (`scripts/fuzz.sh`); `tests/fuzz_corpus.rs` calls them with those in
+//! `fuzz/corpus`, in every test run.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use ipnet::IpNet;
+use prost::Message;
+use wiretoll::app::place_order::Customer;
+use wiretoll::config::Config;
+use wiretoll::domain::bolt11::{Expected, Invoice};
+use wiretoll::domain::instance_key::Keyring;
+use wiretoll::domain::keys::{PresharedKey, PublicKey};
+use wiretoll::domain::lightning::{Network, NodeId, PaymentHash};
+use wiretoll::domain::money::Msats;
+use wiretoll::domain::server::ServerId;
+use wiretoll::domain::time::Timestamp;
+use wiretoll::http::body::{self, MAX_STRING};
+use wiretoll::http::client_address::{AddressPrefix, client_address};
+use wiretoll::http::subscriptions::claim::ClaimRequest;
+use wiretoll::http::subscriptions::create::CreateRequest;
+use wiretoll::http::subscriptions::renew::RenewRequest;
+use wiretoll::http::subscriptions::status::StatusRequest;
+use wiretoll::lnd::macaroon::Macaroon;
+use wiretoll::lnd::{InvoicePage, InvoiceState, NodeInfo, NodeInvoice, Settled};
+use wiretoll::lnd_proto::lnrpc;
+
+/// A parser under test: whether it accepted the bytes.
+pub type Target = fn(&[u8]) -> bool;
+
+/// Every target by the name of its program and of its corpus.
+pub const TARGETS: [(&str, Target); 7] = [
+    ("bolt11", bolt11),
+    ("configuration", configuration),
+    ("forwarded_for", forwarded_for),
+    ("json_bodies", json_bodies),
+    ("keys", keys),
+    ("lnd_answers", lnd_answers),
+    ("macaroon", macaroon),
+];
+
+const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+/// No message repeats more of what it refuses than one string within the bounds, escaped.
+const LONGEST_MESSAGE: usize = 8 * MAX_STRING;
+
+/// An invoice is what its text says, and passes for nothing else.
+pub fn bolt11(data: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(data) else { return false };
+    let Ok(invoice) = Invoice::parse(text) else { return false };
+    assert_eq!(invoice.text(), text);
+    let Some(amount) = invoice.amount() else { return true };
+    let right = |network| Expected { payment_hash: invoice.payment_hash(), amount, network, payee: invoice.payee() };
+    let networks = [Network::Mainnet, Network::Testnet, Network::Signet, Network::Regtest, Network::Simnet];
+    let at = Timestamp::EPOCH;
+    let fitting: Vec<_> = networks.into_iter().filter(|n| invoice.clone().check(&right(*n), at).is_ok()).collect();
+    let [network] = fitting[..] else {
+        assert!(invoice.expires_at() <= at, "{fitting:?}");
+        return true;
+    };
+    let other_hash = Expected { payment_hash: flipped(invoice.payment_hash()), ..right(network) };
+    let other_amount = Expected { amount: Msats::new(amount.get() ^ 1), ..right(network) };
+    let other_payee = Expected { payee: NodeId::from_bytes([2; 33]), ..right(network) };
+    for wrong in [other_hash, other_amount, other_payee] {
+        assert!(invoice.clone().check(&wrong, at).is_err(), "{wrong:?}");
+    }
+    assert!(invoice.clone().check(&right(network), invoice.expires_at()).is_err());
+    true
+}
+
+fn flipped(hash: PaymentHash) -> PaymentHash {
+    let mut bytes = *hash.as_bytes();
+    bytes[31] ^= 1;
+    PaymentHash::from_bytes(bytes)
+}
+
+/// A configuration is whole, or each of its mistakes is named with a remedy.
+pub fn configuration(data: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(data) else { return false };
+    match Config::parse(text, Path::new("folder"), [], NOW) {
+        Ok(config) => {
+            assert!(!config.service.name.is_empty());
+            assert!(config.servers.iter().all(|server| server.pool.capacity() > 0));
+            true
+        }
+        Err(problems) => {
+            assert!(!problems.0.is_empty());
+            for problem in &problems.0 {
+                assert!(!problem.key.is_empty() && !problem.what.is_empty() && !problem.remedy.is_empty(), "{problem}");
+            }
+            false
+        }
+    }
+}
+
+/// The first byte is whether the peer is a trusted proxy; the rest are header lines.
+pub fn forwarded_for(data: &[u8]) -> bool {
+    let Some((trusted, lines)) = data.split_first() else { return false };
+    let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    let proxies: &[IpNet] = if trusted % 2 == 1 { &["10.0.0.0/8".parse().unwrap()] } else { &[] };
+    let lines: Vec<_> = lines.split(|byte| *byte == b'\n').map(|line| str::from_utf8(line).ok()).collect();
+    let client = client_address(peer, lines.iter().copied(), proxies);
+    assert_eq!(client, client.to_canonical());
+    let net: IpNet = AddressPrefix::of(client).to_string().parse().unwrap();
+    assert!(net.contains(&client));
+    assert_eq!(net.prefix_len(), if client.is_ipv4() { 24 } else { 56 });
+    if client != peer {
+        assert!(!proxies.is_empty(), "a stranger's header was believed");
+    }
+    client != peer
+}
+
+/// The first byte chooses the endpoint; the rest is the body.
+pub fn json_bodies(data: &[u8]) -> bool {
+    let Some((endpoint, body)) = data.split_first() else { return false };
+    let outcome = match endpoint % 4 {
+        0 => body::parse::<CreateRequest>(body).and_then(|wanted| wanted.into_order(customer()).map(drop)),
+        1 => body::parse::<ClaimRequest>(body).and_then(|shown| shown.into_claim().map(drop)),
+        2 => body::parse::<RenewRequest>(body).map(drop),
+        _ => body::parse::<StatusRequest>(body).map(drop),
+    };
+    let Err(refusal) = outcome else { return true };
+    let message = refusal.to_string();
+    assert!(!message.is_empty() && message.len() < LONGEST_MESSAGE, "{message}");
+    false
+}
+
+fn customer() -> Customer {
+    Customer { address_prefix: "192.0.2.0/24".into(), idempotency_key: None }
+}
+
+/// What is accepted has one spelling, which is accepted as the same again.
+pub fn keys(data: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(data) else { return false };
+    let public = PublicKey::parse(text).map(|key| assert_eq!(PublicKey::parse(&key.to_string()), Ok(key)));
+    let preshared = PresharedKey::parse(text).map(|key| assert!(PresharedKey::parse(&key.expose()) == Ok(key)));
+    let hash = PaymentHash::parse(text).map(|hash| assert_eq!(PaymentHash::parse(&hash.to_string()), Ok(hash)));
+    let server = ServerId::parse(text).map(|id| assert_eq!(id.as_str(), text));
+    let keyring = Keyring::parse(text).map(|keyring| assert!(keyring.get(keyring.current()).is_ok()));
+    [public.is_ok(), preshared.is_ok(), hash.is_ok(), server.is_ok(), keyring.is_ok()].contains(&true)
+}
+
+/// The first byte chooses the message; the rest is its protobuf, as it may come from the node.
+pub fn lnd_answers(data: &[u8]) -> bool {
+    let Some((message, bytes)) = data.split_first() else { return false };
+    match message % 4 {
+        0 => lnrpc::Invoice::decode(bytes).is_ok_and(|message| invoice(&message)),
+        1 => lnrpc::Invoice::decode(bytes).is_ok_and(settled),
+        2 => lnrpc::ListInvoiceResponse::decode(bytes).is_ok_and(page),
+        _ => lnrpc::GetInfoResponse::decode(bytes).is_ok_and(|info| NodeInfo::parse(info).is_ok()),
+    }
+}
+
+fn invoice(message: &lnrpc::Invoice) -> bool {
+    let Ok(invoice) = NodeInvoice::parse(message.clone()) else { return false };
+    assert_eq!(invoice.payment_hash.as_bytes()[..], message.r_hash[..]);
+    assert_eq!(i64::try_from(invoice.amount.get()), Ok(message.value_msat));
+    if let InvoiceState::Settled(settlement) = invoice.state {
+        assert!(settlement.amount.get() > 0 && settlement.settle_index > 0 && settlement.settled_at > Timestamp::EPOCH);
+    }
+    true
+}
+
+fn settled(message: lnrpc::Invoice) -> bool {
+    let (settle_index, named) = (message.settle_index, message.r_hash.len() == 32);
+    let Ok(Some(settled)) = Settled::parse(message) else { return false };
+    assert_eq!(settled.settle_index(), settle_index);
+    assert!(settle_index > 0);
+    assert_eq!(settled.payment_hash().is_some(), named);
+    true
+}
+
+/// No page is asked for twice, and nothing of it is left out unseen.
+fn page(message: lnrpc::ListInvoiceResponse) -> bool {
+    const AFTER: u64 = 7;
+    let (total, last) = (message.invoices.len(), message.last_index_offset);
+    let Ok(page) = InvoicePage::parse(message, AFTER) else { return false };
+    assert_eq!(page.invoices.len() + page.left_out, total);
+    assert!(total == 0 || (page.last_index == last && last > AFTER));
+    true
+}
+
+/// A macaroon permits the same in every spelling, and one that is fit for us cannot spend.
+pub fn macaroon(data: &[u8]) -> bool {
+    let Ok(permissions) = Macaroon::parse(data).and_then(|macaroon| macaroon.permissions()) else { return false };
+    if data.first() == Some(&2) {
+        let spelt = Macaroon::parse(hex::encode(data).as_bytes()).unwrap();
+        assert_eq!(spelt.permissions().unwrap(), permissions);
+    }
+    assert_eq!(permissions.can_spend(), !permissions.beyond_selling().is_empty());
+    true
+}
