@@ -149,6 +149,8 @@ async fn an_operator_sets_up_sells_backs_up_and_explains() {
     let variables = [variables.as_slice(), &[("payment_hash", payment_hash)]].concat();
     let story = said(&bash(&block("explain"), folder.path(), &variables));
     assert!(story.contains("state         paid") && story.contains("LND now       settled"), "{story}");
+    let lists = said(&bash(&block("ledger"), folder.path(), &variables));
+    assert!(lists.starts_with("PAYMENT ") && lists.contains(" paid "), "{lists}");
     assert!(serve.terminate().0.success());
 }
 

@@ -1,11 +1,9 @@
 //! What the node says of one invoice, applied: the one way from stream, replay, sweep and look-up into the database.
 
-use super::settle::{Progress, pass_over, record_orphan, settle};
+use super::settle::{Progress, evidence, pass_over, record_orphan, settle};
 use super::{App, Error, Unavailable, close_orders, request_invoice};
-use crate::domain::lightning::PaymentHash;
 use crate::domain::order::{Order, OrderState};
-use crate::domain::payment::{Evidence, Provider};
-use crate::lnd::{InvoiceState, NodeInvoice, Settled, Settlement};
+use crate::lnd::{InvoiceState, NodeInvoice, Settled};
 
 /// Applies an invoice in any order and any number of times; only forward moves happen.
 pub async fn apply_invoice(app: &App, invoice: &NodeInvoice, progress: Option<Progress>) -> Result<(), Error> {
@@ -39,15 +37,6 @@ pub async fn apply_settled(app: &App, settled: &Settled, progress: Option<Progre
         Ok(Some(invoice)) => apply_invoice(app, &invoice, progress).await,
         Ok(None) => pass_over(app, progress).await,
         Err(error) => Err(Unavailable::NodeDown(error.to_string()).into()),
-    }
-}
-
-fn evidence(payment_hash: PaymentHash, settlement: &Settlement) -> Evidence {
-    Evidence {
-        provider: Provider::Lightning,
-        external_id: payment_hash.to_string(),
-        amount: settlement.amount,
-        settled_at: settlement.settled_at,
     }
 }
 

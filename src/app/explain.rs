@@ -2,11 +2,12 @@
 
 use uuid::Uuid;
 
+use super::resolve_payment::{PaymentName, find_payment};
 use super::{App, Error};
 use crate::domain::event::{Event, Subject};
 use crate::domain::lightning::PaymentHash;
 use crate::domain::order::Order;
-use crate::domain::payment::{Payment, Provider};
+use crate::domain::payment::Payment;
 use crate::domain::subscription::{Grant, Subscription};
 use crate::lnd::{self, NodeInvoice};
 use crate::store::StoredPeer;
@@ -15,7 +16,7 @@ use crate::store::StoredPeer;
 #[derive(Debug)]
 pub struct Explained {
     pub order: Order,
-    /// Of the order and of its subscription, in time order.
+    /// Of the order, of its payments and of its subscription, in time order.
     pub events: Vec<Event>,
     pub payments: Vec<Payment>,
     pub subscription: Option<Subscription>,
@@ -25,28 +26,62 @@ pub struct Explained {
     pub node: Result<Option<NodeInvoice>, lnd::Error>,
 }
 
-/// How a person names an order.
+/// A payment whose order this database does not know.
+#[derive(Debug)]
+pub struct ExplainedOrphan {
+    pub payment: Payment,
+    pub events: Vec<Event>,
+    /// What the node says of its invoice now.
+    pub node: Result<Option<NodeInvoice>, lnd::Error>,
+}
+
+/// How a person names an order, or a payment.
 #[derive(Debug, Clone, Copy)]
 pub enum OrderName {
+    /// Of an order or of a payment.
     Id(Uuid),
     PaymentHash(PaymentHash),
 }
 
-/// A payment whose order this database does not know.
-pub async fn explain_orphan(app: &App, hash: PaymentHash) -> Result<Option<Payment>, Error> {
-    Ok(app.store.payment(Provider::Lightning, &hash.to_string()).await?)
+/// The payment of that name, where no order here is its own.
+pub async fn explain_orphan(app: &App, name: OrderName) -> Result<Option<ExplainedOrphan>, Error> {
+    let name = match name {
+        OrderName::Id(id) => PaymentName::Id(id),
+        OrderName::PaymentHash(hash) => PaymentName::PaymentHash(hash),
+    };
+    let payment = find_payment(app, name).await?.filter(|payment| payment.order_id.is_none());
+    let Some(payment) = payment else { return Ok(None) };
+    let events = app.store.events_of(Subject::Payment(payment.id)).await?;
+    let hash = PaymentHash::parse(&payment.evidence.external_id).map_err(Error::Broken)?;
+    let node = app.node.lookup_invoice(hash).await;
+    Ok(Some(ExplainedOrphan { payment, events, node }))
+}
+
+async fn find_order(app: &App, name: OrderName) -> Result<Option<Order>, Error> {
+    let id = match name {
+        OrderName::PaymentHash(hash) => return Ok(app.store.order_by_payment_hash(hash).await?),
+        OrderName::Id(id) => id,
+    };
+    if let Some(order) = app.store.order(id).await? {
+        return Ok(Some(order));
+    }
+    match app.store.payment_by_id(id).await?.and_then(|payment| payment.order_id) {
+        Some(order) => Ok(app.store.order(order).await?),
+        None => Ok(None),
+    }
 }
 
 /// Collects what is known; asks the node, and changes nothing.
 pub async fn explain(app: &App, name: OrderName) -> Result<Explained, Error> {
-    let order = match name {
-        OrderName::Id(id) => app.store.order(id).await?,
-        OrderName::PaymentHash(hash) => app.store.order_by_payment_hash(hash).await?,
-    };
+    let order = find_order(app, name).await?;
     let order = order.ok_or(Error::NotFound("no order has this payment hash or id"))?;
     let payments = app.store.payments_of(order.id).await?;
     let node = app.node.lookup_invoice(order.payment_hash).await;
     let mut events = app.store.events_of(Subject::Order(order.id)).await?;
+    for payment in &payments {
+        events.extend(app.store.events_of(Subject::Payment(payment.id)).await?);
+    }
+    events.sort_by_key(|event| (event.occurred_at, event.id));
     let Some(id) = order.subscription_id else {
         return Ok(Explained { order, events, payments, subscription: None, grants: Vec::new(), peer: None, node });
     };

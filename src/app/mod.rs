@@ -3,6 +3,7 @@
 //! A verb takes [`App`], does its few store transactions and calls to the node in an order from which every crash can
 //! be recovered, and returns domain types. No transaction is open while the node is asked.
 
+pub mod adopt_payment;
 pub mod apply_invoice;
 pub mod ask_node;
 pub mod changes;
@@ -22,6 +23,7 @@ pub mod reconcile;
 pub mod release;
 pub mod renew;
 pub mod request_invoice;
+pub mod resolve_payment;
 pub mod secrets;
 pub mod settle;
 pub mod subscription_status;

@@ -34,7 +34,8 @@ pub async fn renew(app: &App, key: PublicKey, months: u32, customer: &Customer) 
     Ok(Renewal { placed, extension })
 }
 
-fn renewal_of(subscription: &Subscription, key: PublicKey, months: u32) -> Purchase {
+/// What is bought by a renewal: its proof never returns a config.
+pub fn renewal_of(subscription: &Subscription, key: PublicKey, months: u32) -> Purchase {
     Purchase {
         kind: OrderKind::Renewal(subscription.id),
         server_id: subscription.server_id.clone(),

@@ -10,12 +10,13 @@ use super::deliver::{Delivered, deliver};
 use super::{App, Error};
 use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
-use crate::domain::lightning::NodeId;
+use crate::domain::lightning::{NodeId, PaymentHash};
 use crate::domain::money::Msats;
 use crate::domain::order::{Order, OrderState};
-use crate::domain::payment::{Evidence, Outcome, Payment};
+use crate::domain::payment::{Evidence, Outcome, Payment, Provider};
 use crate::domain::settle_progress::Position;
 use crate::domain::time::Timestamp;
+use crate::lnd::Settlement;
 use crate::store::Tx;
 
 /// How far the node's settlements are applied with this one.
@@ -30,6 +31,16 @@ pub struct Progress {
 pub enum Settled {
     Now(Outcome),
     Before,
+}
+
+/// What the node says of a settled invoice.
+pub fn evidence(payment_hash: PaymentHash, settlement: &Settlement) -> Evidence {
+    Evidence {
+        provider: Provider::Lightning,
+        external_id: payment_hash.to_string(),
+        amount: settlement.amount,
+        settled_at: settlement.settled_at,
+    }
 }
 
 /// Applies a payment to its order.
@@ -132,6 +143,10 @@ async fn apply(
         "excessMsat": excess.get(),
     });
     tx.record(app.new_id(), event_of(outcome), Subject::Order(order.id), &data, now).await?;
+    if excess.get() > 0 {
+        let data = json!({ "orderId": order.id, "excessMsat": excess.get() });
+        tx.record(app.new_id(), EventType::PaymentExcess, Subject::Payment(payment.id), &data, now).await?;
+    }
     Ok(Some(Settled::Now(outcome)))
 }
 
@@ -144,7 +159,7 @@ async fn refuse(tx: &mut Tx, order: &Order, now: Timestamp) -> Result<Outcome, E
 }
 
 /// Delivers, and marks the order paid with what was delivered; None when it was outrun.
-async fn pay(
+pub async fn pay(
     app: &App,
     tx: &mut Tx,
     order: &Order,
@@ -181,10 +196,11 @@ fn payment(
     outcome: Outcome,
     recorded_at: Timestamp,
 ) -> Payment {
-    Payment { id: app.new_id(), order_id, evidence: evidence.clone(), excess, outcome, recorded_at }
+    let (id, evidence) = (app.new_id(), evidence.clone());
+    Payment { id, order_id, evidence, excess, outcome, recorded_at, resolution: None }
 }
 
-const fn event_of(outcome: Outcome) -> EventType {
+pub const fn event_of(outcome: Outcome) -> EventType {
     match outcome {
         Outcome::Applied => EventType::OrderPaid,
         Outcome::AppliedLate => EventType::OrderPaidLate,

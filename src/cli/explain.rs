@@ -1,22 +1,24 @@
-//! `explain`: all that is known about an order.
+//! `explain`, and `order show`: all that is known about an order, and about each payment what waits for the operator.
 
 use clap::Args;
 use uuid::Uuid;
 
 use super::ConfigFile;
 use crate::app::App;
-use crate::app::explain::{Explained, OrderName, explain, explain_orphan};
+use crate::app::explain::{Explained, ExplainedOrphan, OrderName, explain, explain_orphan};
 use crate::clock::Clock;
+use crate::domain::event::Event;
 use crate::domain::lightning::PaymentHash;
-use crate::domain::payment::Payment;
+use crate::domain::payment::{Outcome, Payment};
 use crate::lifecycle;
-use crate::lnd::InvoiceState;
+use crate::lnd::{self, InvoiceState, NodeInvoice};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wiretoll explain 0190a8f2-0000-7000-8000-00000000000a")]
 pub struct Explain {
     #[command(flatten)]
     config: ConfigFile,
-    /// A payment hash (64 hexadecimal digits) or an order id.
+    /// A payment hash (64 hexadecimal digits), an order id, or a payment id of `payment list`.
     order: String,
 }
 
@@ -34,13 +36,10 @@ impl Explain {
 }
 
 async fn tell(app: &App, name: OrderName) -> anyhow::Result<Vec<String>> {
-    if let OrderName::PaymentHash(hash) = name
-        && let Some(payment) = explain_orphan(app, hash).await?
-        && payment.order_id.is_none()
-    {
-        return Ok(vec!["this payment names an order that is not in this database".to_owned(), payment_line(&payment)]);
+    match explain_orphan(app, name).await? {
+        Some(orphan) => Ok(orphan_lines(&orphan)),
+        None => Ok(lines(&explain(app, name).await?)),
     }
-    Ok(lines(&explain(app, name).await?))
 }
 
 fn parse(text: &str) -> anyhow::Result<OrderName> {
@@ -49,7 +48,8 @@ fn parse(text: &str) -> anyhow::Result<OrderName> {
     }
     let hash = PaymentHash::parse(text).map_err(|_| {
         anyhow::anyhow!(
-            "expected a payment hash (64 lowercase hexadecimal digits) or an order id (a UUID), not {text:?}"
+            "expected a payment hash (64 lowercase hexadecimal digits), or the id of an order or payment (a UUID), \
+             not {text:?}"
         )
     })?;
     Ok(OrderName::PaymentHash(hash))
@@ -71,23 +71,64 @@ fn lines(explained: &Explained) -> Vec<String> {
     if let Some(invoice) = order.invoice() {
         lines.push(format!("invoice       until {}", invoice.expires_at));
     }
-    lines.extend(explained.payments.iter().map(payment_line));
+    lines.extend(explained.payments.iter().flat_map(payment_lines));
     lines.extend(subscription_lines(explained));
-    lines.push(format!("LND now       {}", node_line(explained)));
-    lines.push("events".to_owned());
-    lines.extend(
-        explained
-            .events
-            .iter()
-            .map(|event| format!("  {}  {:<22} {}", event.occurred_at, event.event_type, event.data)),
-    );
+    lines.push(format!("LND now       {}", node_line(&explained.node)));
+    lines.extend(event_lines(&explained.events));
     lines
 }
 
-fn payment_line(payment: &Payment) -> String {
+fn orphan_lines(orphan: &ExplainedOrphan) -> Vec<String> {
+    let mut lines = vec![
+        "this payment names an order that is not in this database".to_owned(),
+        format!("payment hash  {}", orphan.payment.evidence.external_id),
+    ];
+    lines.extend(payment_lines(&orphan.payment));
+    lines.push(format!("LND now       {}", node_line(&orphan.node)));
+    lines.extend(event_lines(&orphan.events));
+    lines
+}
+
+fn event_lines(events: &[Event]) -> Vec<String> {
+    let line = |event: &Event| format!("  {}  {:<22} {}", event.occurred_at, event.event_type, event.data);
+    std::iter::once("events".to_owned()).chain(events.iter().map(line)).collect()
+}
+
+/// What arrived, what it brought, and whether it waits for the operator.
+fn payment_lines(payment: &Payment) -> Vec<String> {
     let (amount, excess) = (payment.evidence.amount.get(), payment.excess.get());
     let (settled_at, outcome) = (payment.evidence.settled_at, payment.outcome.name());
-    format!("payment       {amount} msat ({excess} beyond the price) settled {settled_at}: {outcome}")
+    let mut lines = vec![
+        format!("payment       {amount} msat ({excess} beyond the price) settled {settled_at}: {outcome}"),
+        format!("              {}", meaning(payment.outcome)),
+    ];
+    if payment.is_open() {
+        let id = payment.id;
+        lines.push(format!("              waits for you: {}; wiretoll payment resolve {id} --note ...", task(payment)));
+    }
+    if let Some(resolution) = &payment.resolution {
+        lines.push(format!("              resolved {}: {}", resolution.at, resolution.note.as_str()));
+    }
+    lines
+}
+
+const fn meaning(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied => "in time: the order was delivered",
+        Outcome::AppliedLate => "after the invoice had expired: the order was delivered in full",
+        Outcome::RefundDue => "nothing could be given for it",
+        Outcome::Orphaned => "its order is not in this database, which was restored from a backup",
+        Outcome::Underpaid => "less than the price: nothing was given for it",
+    }
+}
+
+/// What only the operator can do about an open payment.
+const fn task(payment: &Payment) -> &'static str {
+    match payment.outcome {
+        Outcome::Applied | Outcome::AppliedLate => "give back what was paid beyond the price, or leave it",
+        Outcome::RefundDue | Outcome::Underpaid => "give the money back",
+        Outcome::Orphaned => "make a subscription of it (wiretoll order adopt --help), or give the money back",
+    }
 }
 
 fn subscription_lines(explained: &Explained) -> Vec<String> {
@@ -106,8 +147,8 @@ fn subscription_lines(explained: &Explained) -> Vec<String> {
     lines
 }
 
-fn node_line(explained: &Explained) -> String {
-    match &explained.node {
+fn node_line(node: &Result<Option<NodeInvoice>, lnd::Error>) -> String {
+    match node {
         Err(error) => format!("no answer: {error}"),
         Ok(None) => "does not know this invoice".to_owned(),
         Ok(Some(invoice)) => match invoice.state {

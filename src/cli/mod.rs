@@ -8,8 +8,12 @@ mod embedded;
 mod explain;
 mod logs;
 mod openapi;
+mod order;
+mod parse;
+mod payment;
 mod serve;
 mod simulator;
+mod table;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -49,6 +53,12 @@ enum Command {
     Config(config::ConfigCommand),
     /// All that is known about an order, in time order, with what LND says now.
     Explain(explain::Explain),
+    /// Lists orders, shows one, and makes one of an orphaned payment.
+    #[command(subcommand)]
+    Order(order::OrderCommand),
+    /// Lists the ledger's payments, and marks those that waited for you as dealt with.
+    #[command(subcommand)]
+    Payment(payment::PaymentCommand),
     /// The API's OpenAPI 3.1 document.
     Openapi,
     /// Copies the SQLite database while it is in use.
@@ -106,6 +116,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(config) => serve::run(&config).await,
         Command::Config(config) => config.run().await,
         Command::Explain(explain) => explain.run().await,
+        Command::Order(order) => order.run().await,
+        Command::Payment(payment) => payment.run().await,
         Command::Openapi => openapi::run(),
         Command::Backup(backup) => backup.run().await,
     }

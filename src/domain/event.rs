@@ -19,6 +19,12 @@ pub enum EventType {
     OrderRefundDue,
     PaymentOrphaned,
     PaymentUnderpaid,
+    /// More arrived than the price: the order is delivered, the rest waits for the operator.
+    PaymentExcess,
+    /// The operator made an order of an orphan.
+    PaymentAdopted,
+    /// The operator dealt with what waited for them.
+    PaymentResolved,
     SubscriptionCreated,
     SubscriptionRenewed,
     SubscriptionReleased,
@@ -55,6 +61,9 @@ impl EventType {
             Self::OrderRefundDue => "order.refund_due",
             Self::PaymentOrphaned => "payment.orphaned",
             Self::PaymentUnderpaid => "payment.underpaid",
+            Self::PaymentExcess => "payment.excess",
+            Self::PaymentAdopted => "payment.adopted",
+            Self::PaymentResolved => "payment.resolved",
             Self::SubscriptionCreated => "subscription.created",
             Self::SubscriptionRenewed => "subscription.renewed",
             Self::SubscriptionReleased => "subscription.released",

@@ -88,8 +88,19 @@ pub async fn open(config: &Config, clock: Clock) -> Result<App, StartError> {
 /// Builds what a command needs that only looks: nothing is migrated, made or registered.
 pub async fn inspect(config: &Config, clock: Clock) -> Result<App, StartError> {
     let store = Store::connect(&config.database).await?;
+    store.check_schema().await?;
     let keyring = instance_key::existing(&config.instance_key)?;
     Ok(app(config, clock, store, keyring))
+}
+
+/// As [`inspect`], for a command that changes something beside a running service: the database must be of these keys.
+pub async fn operate(config: &Config, clock: Clock) -> Result<App, StartError> {
+    let app = inspect(config, clock).await?;
+    let mut tx = app.store.begin().await?;
+    tx.check_instance_keys(&app.keyring, app.clock.now()).await?;
+    // A key that no service has registered yet must not be used before one has.
+    tx.rollback().await?;
+    Ok(app)
 }
 
 /// What [`open`] would refuse, without changing anything. A database that is not set up yet has nothing to refuse.

@@ -19,7 +19,8 @@ mod subscriptions;
 use sqlx::AnyPool;
 
 pub use idempotency::{IdempotencyKey, Remembered};
-pub use orders::NewOrder;
+pub use orders::{NewOrder, OrderFilter};
+pub use payments::PaymentFilter;
 pub use peers::{KeyOwner, NewBinding, SealedBinding, SealedKey, StoredPeer};
 pub use row::Corrupt;
 pub use servers::Occupancy;

@@ -73,6 +73,31 @@ impl Store {
         Ok(Self { writer: pool.clone(), reader: pool, engine: Engine::Postgres })
     }
 
+    /// Refuses a database that this program has not brought up to date yet.
+    ///
+    /// # Errors
+    /// With the way out, for commands that run beside `serve` and migrate nothing.
+    pub async fn check_schema(&self) -> Result<()> {
+        let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
+        let found: std::result::Result<Option<i64>, _> =
+            sqlx::query_scalar("SELECT CAST(max(version) AS BIGINT) FROM _sqlx_migrations")
+                .fetch_one(&self.reader)
+                .await;
+        match found {
+            Ok(found) if found == newest => Ok(()),
+            Ok(found) if found > newest => {
+                Err(Error::Refused("this database was brought up to date by a newer program: run that one".into()))
+            }
+            Ok(_) => Err(Error::Refused(
+                "this program has not brought the database up to date yet: start `wiretoll serve` with it first".into(),
+            )),
+            Err(error) if error.as_database_error().is_some() => {
+                Err(Error::Refused("this database is not set up yet: start `wiretoll serve` with it first".into()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn migrate(&self) -> Result<()> {
         let mut connection = self.writer.acquire().await?;
         if self.engine == Engine::Postgres {

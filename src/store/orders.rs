@@ -43,7 +43,33 @@ pub struct NewOrder {
     pub created_at: Timestamp,
 }
 
+/// Which orders to list.
+#[derive(Debug, Clone, Default)]
+pub struct OrderFilter {
+    /// The name of a state.
+    pub state: Option<String>,
+    /// Ordered then or later.
+    pub since: Option<Timestamp>,
+    /// The last order of the page before.
+    pub before: Option<Uuid>,
+    pub at_most: u32,
+}
+
 impl Store {
+    /// Orders, the newest first: ids grow with time.
+    pub async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>> {
+        let rows = sqlx::query(select_orders!(
+            "WHERE ($1 IS NULL OR state = $1) AND created_at >= $2 AND id < $3 ORDER BY id DESC LIMIT $4"
+        ))
+        .bind(filter.state.as_deref())
+        .bind(filter.since.unwrap_or(Timestamp::EPOCH).millis())
+        .bind(filter.before.unwrap_or(Uuid::max()).to_string())
+        .bind(i64::from(filter.at_most))
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(order_from).collect()
+    }
+
     pub async fn order(&self, id: Uuid) -> Result<Option<Order>> {
         let row =
             sqlx::query(select_orders!("WHERE id = $1")).bind(id.to_string()).fetch_optional(&self.reader).await?;

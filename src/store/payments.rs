@@ -7,19 +7,88 @@ use super::row::{Record, to_bigint};
 use super::{Result, Store, Tx};
 use crate::domain::Invalid;
 use crate::domain::money::Msats;
-use crate::domain::payment::{Evidence, Outcome, Payment, Provider};
+use crate::domain::payment::{Evidence, Outcome, Payment, Provider, Resolution, ResolutionNote};
+use crate::domain::time::Timestamp;
 
 macro_rules! select_payments {
     ($rest:literal) => {
         concat!(
-            "SELECT id, provider, external_id, order_id, amount, excess, settled_at, recorded_at, outcome ",
+            "SELECT id, provider, external_id, order_id, amount, excess, settled_at, recorded_at, outcome, ",
+            "resolved_at, resolution ",
             "FROM payments ",
             $rest
         )
     };
 }
 
+/// Which payments to list.
+#[derive(Debug, Clone, Default)]
+pub struct PaymentFilter {
+    pub outcome: Option<Outcome>,
+    /// Only what waits for the operator.
+    pub open_only: bool,
+    /// The last payment of the page before.
+    pub after: Option<Uuid>,
+    pub at_most: u32,
+}
+
 impl Store {
+    /// Payments that wait for the operator, then all others; within both the newest first.
+    pub async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<Payment>> {
+        let last = match filter.after {
+            Some(id) => self.payment_by_id(id).await?,
+            None => None,
+        };
+        // After a payment that is dealt with, the open ones have all been shown.
+        let mut page = match &last {
+            Some(last) if !last.is_open() => Vec::new(),
+            open => self.open_payments(filter, open.as_ref().map(|payment| payment.id), filter.at_most).await?,
+        };
+        let left = filter.at_most.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+        if left > 0 && !filter.open_only {
+            let before = last.filter(|last| !last.is_open()).map(|last| last.id);
+            page.extend(self.other_payments(filter, before, left).await?);
+        }
+        Ok(page)
+    }
+
+    async fn open_payments(&self, filter: &PaymentFilter, before: Option<Uuid>, at_most: u32) -> Result<Vec<Payment>> {
+        let sql = select_payments!(
+            "WHERE resolved_at IS NULL AND (excess > 0 OR outcome IN ('refund_due', 'orphaned', 'underpaid')) \
+             AND ($1 IS NULL OR outcome = $1) AND id < $2 ORDER BY id DESC LIMIT $3"
+        );
+        self.page(sql, filter.outcome, before, at_most).await
+    }
+
+    async fn other_payments(&self, filter: &PaymentFilter, before: Option<Uuid>, at_most: u32) -> Result<Vec<Payment>> {
+        let sql = select_payments!(
+            "WHERE (resolved_at IS NOT NULL OR (excess = 0 AND outcome IN ('applied', 'applied_late'))) \
+             AND ($1 IS NULL OR outcome = $1) AND id < $2 ORDER BY id DESC LIMIT $3"
+        );
+        self.page(sql, filter.outcome, before, at_most).await
+    }
+
+    async fn page(
+        &self,
+        sql: &'static str,
+        outcome: Option<Outcome>,
+        before: Option<Uuid>,
+        at_most: u32,
+    ) -> Result<Vec<Payment>> {
+        let rows = sqlx::query(sql)
+            .bind(outcome.map(Outcome::name))
+            .bind(before.unwrap_or(Uuid::max()).to_string())
+            .bind(i64::from(at_most))
+            .fetch_all(&self.reader)
+            .await?;
+        rows.iter().map(payment_from).collect()
+    }
+
+    pub async fn payment_by_id(&self, id: Uuid) -> Result<Option<Payment>> {
+        let query = sqlx::query(select_payments!("WHERE id = $1")).bind(id.to_string());
+        query.fetch_optional(&self.reader).await?.as_ref().map(payment_from).transpose()
+    }
+
     /// All money that arrived for an order.
     pub async fn payments_of(&self, order: Uuid) -> Result<Vec<Payment>> {
         let query = sqlx::query(select_payments!("WHERE order_id = $1 ORDER BY recorded_at")).bind(order.to_string());
@@ -67,6 +136,43 @@ impl Tx {
         .await?;
         Ok(inserted.rows_affected() == 1)
     }
+
+    /// The payment with its row locked until the transaction ends.
+    pub async fn lock_payment(&mut self, id: Uuid) -> Result<Option<Payment>> {
+        sqlx::query("UPDATE payments SET recorded_at = recorded_at WHERE id = $1")
+            .bind(id.to_string())
+            .execute(&mut *self.inner)
+            .await?;
+        let query = sqlx::query(select_payments!("WHERE id = $1")).bind(id.to_string());
+        query.fetch_optional(&mut *self.inner).await?.as_ref().map(payment_from).transpose()
+    }
+
+    /// Makes an orphan the payment of an order; false where somebody else dealt with it.
+    pub async fn give_payment_to(&mut self, id: Uuid, order: Uuid, excess: Msats, outcome: Outcome) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE payments SET order_id = $2, excess = $3, outcome = $4 \
+             WHERE id = $1 AND outcome = 'orphaned' AND resolved_at IS NULL",
+        )
+        .bind(id.to_string())
+        .bind(order.to_string())
+        .bind(to_bigint(excess.get())?)
+        .bind(outcome.name())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Marks a payment as dealt with; false where it was already.
+    pub async fn resolve_payment(&mut self, id: Uuid, note: &ResolutionNote, now: Timestamp) -> Result<bool> {
+        let done =
+            sqlx::query("UPDATE payments SET resolved_at = $2, resolution = $3 WHERE id = $1 AND resolved_at IS NULL")
+                .bind(id.to_string())
+                .bind(now.millis())
+                .bind(note.as_str())
+                .execute(&mut *self.inner)
+                .await?;
+        Ok(done.rows_affected() == 1)
+    }
 }
 
 fn payment_from(row: &AnyRow) -> Result<Payment> {
@@ -89,5 +195,13 @@ fn payment_from(row: &AnyRow) -> Result<Payment> {
         excess: Msats::new(record.unsigned_u64("excess")?),
         outcome: record.parsed("outcome", outcome.ok_or_else(|| Invalid::new("not an outcome")))?,
         recorded_at: record.time("recorded_at")?,
+        resolution: resolution_from(&record)?,
     })
+}
+
+fn resolution_from(record: &Record<'_>) -> Result<Option<Resolution>> {
+    let (Some(at), Some(note)) = (record.optional_time("resolved_at")?, record.optional_text("resolution")?) else {
+        return Ok(None);
+    };
+    Ok(Some(Resolution { at, note: record.parsed("resolution", ResolutionNote::parse(&note))? }))
 }

@@ -2,18 +2,22 @@
 
 use sqlx::any::install_default_drivers;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
-use wiretoll::config::Database;
+use wiretoll::config::{Database, SecretText};
 
 use crate::shop::Shop;
 
 /// A connection of its own.
 pub async fn connect(shop: &Shop) -> AnyConnection {
-    install_default_drivers();
-    let url = match &shop.config.database {
+    connect_to(&match &shop.config.database {
         Database::Sqlite(path) => format!("sqlite://{}", path.display()),
         Database::Postgres(url) => url.expose().to_owned(),
-    };
-    AnyConnection::connect(&url).await.unwrap()
+    })
+    .await
+}
+
+pub async fn connect_to(url: &str) -> AnyConnection {
+    install_default_drivers();
+    AnyConnection::connect(url).await.unwrap()
 }
 
 pub async fn run(connection: &mut AnyConnection, sql: &str) {
@@ -22,6 +26,25 @@ pub async fn run(connection: &mut AnyConnection, sql: &str) {
 
 pub async fn number(connection: &mut AnyConnection, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
+}
+
+/// A backup: a database like the one of the shop, which is closed.
+pub async fn copy(shop: &Shop) -> Database {
+    let name = format!("copy_{}", hex::encode(wiretoll::random::bytes::<16>().unwrap()));
+    match &shop.config.database {
+        Database::Sqlite(path) => {
+            let copy = path.with_file_name(name);
+            std::fs::copy(path, &copy).unwrap();
+            Database::Sqlite(copy)
+        }
+        Database::Postgres(url) => {
+            let (server, original) = url.expose().rsplit_once('/').unwrap();
+            let mut connection = connect_to(&format!("{server}/postgres")).await;
+            run(&mut connection, &format!("CREATE DATABASE {name} TEMPLATE {original}")).await;
+            connection.close().await.unwrap();
+            Database::Postgres(SecretText::new(format!("{server}/{name}")))
+        }
+    }
 }
 
 /// Every insertion into `table` fails where the condition over `NEW` holds, as on a disk that is full.

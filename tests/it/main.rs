@@ -18,6 +18,7 @@ mod clocks;
 mod closing;
 mod database;
 mod idempotency;
+mod ledger;
 mod limits;
 mod migrations;
 mod node_faults;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
-use wiretoll::lifecycle::{Running, StartError};
+use wiretoll::lifecycle::{self, Running, StartError};
 
 use crate::database::{connect, run};
 use crate::on_both_databases;
@@ -13,6 +13,7 @@ use crate::shop::{On, Shop};
 on_both_databases!(
     scenario_50_a_database_of_a_newer_program_is_refused,
     scenario_50_a_database_of_a_changed_migration_is_refused,
+    a_command_beside_the_service_waits_for_its_migrations,
 );
 
 /// The checksums as `sha256sum` prints them.
@@ -61,4 +62,23 @@ async fn scenario_50_a_database_of_a_changed_migration_is_refused(on: On) {
     };
     let said = refusal(on, other).await;
     assert!(said.contains("migration 1") && said.contains("another version"), "{said}");
+}
+
+/// The program was replaced, and `serve` has not been started with it yet.
+async fn a_command_beside_the_service_waits_for_its_migrations(on: On) {
+    let shop = Shop::open(on).await;
+    let inspect = async || {
+        let inspected = lifecycle::inspect(&shop.config, shop.clock.clone()).await;
+        inspected.map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(inspect().await, Ok(()));
+    let mut database = connect(&shop).await;
+    run(
+        &mut database,
+        "UPDATE _sqlx_migrations SET version = 9999 WHERE version = (SELECT max(version) FROM _sqlx_migrations)",
+    )
+    .await;
+    assert!(inspect().await.unwrap_err().contains("by a newer program"));
+    run(&mut database, "DELETE FROM _sqlx_migrations WHERE version = 9999").await;
+    assert!(inspect().await.unwrap_err().contains("start `wiretoll serve`"));
 }

@@ -1,0 +1,260 @@
+//! Adopting: an orphaned payment gets its order back, by the operator's hand, and what was bought with it.
+//!
+//! An invoice of ours says which order it was made for, and its preimage follows from that order's id and the instance
+//! key. So the order that a restored backup lost comes back under its own id, payment hash and claim token, and the
+//! customer's app, which still knows these, finds it paid. What the order was for, only the operator can say.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::resolve_payment::{PaymentName, find_payment};
+use super::settle::{event_of, evidence, pay, record_orphan};
+use super::{App, Error, NO_SUCH_KEY, Unavailable, price, renew};
+use crate::domain::Invalid;
+use crate::domain::bolt11::{Expected, Invoice};
+use crate::domain::event::{EventType, Subject};
+use crate::domain::instance_key::KeyId;
+use crate::domain::keys::PublicKey;
+use crate::domain::lightning::PaymentHash;
+use crate::domain::money::{Quote, Sats};
+use crate::domain::order::{ClaimBy, Order, OrderKind, Purchase};
+use crate::domain::payment::{Outcome, Payment};
+use crate::domain::server::ServerId;
+use crate::domain::subscription::Standing;
+use crate::lnd::{InvoiceState, NodeInvoice, Settlement};
+use crate::store::{NewOrder, Tx};
+
+/// What the operator says that was bought.
+#[derive(Debug, Clone)]
+pub struct Adoption {
+    pub payment: PaymentName,
+    pub months: u32,
+    pub bought: Bought,
+    pub amount: AmountCheck,
+}
+
+/// A new subscription, or more time for one.
+#[derive(Debug, Clone)]
+pub enum Bought {
+    New { server: ServerId, public_key: Option<PublicKey>, claim_by: ClaimBy },
+    Renewal { public_key: PublicKey },
+}
+
+/// Whether the months must be what the amount pays for at the prices of now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AmountCheck {
+    Fits,
+    /// Prices or rate have moved since: the operator knows better.
+    Any,
+}
+
+/// An orphan as ledger and node show it, with all that follows from its invoice.
+struct Orphan {
+    payment: Payment,
+    order: Uuid,
+    key_id: KeyId,
+    invoice: NodeInvoice,
+    settlement: Settlement,
+    checked: Invoice,
+}
+
+/// Turns an orphaned payment into its order and a subscription, in one transaction; returns the order.
+///
+/// # Errors
+/// [`Error::Conflict`] for a payment that is no orphan, or not any more; [`Error::Invalid`] where the months do not fit
+/// the amount, or the node's invoice is not ours or not settled; [`Unavailable::SoldOut`] changes nothing.
+pub async fn adopt_payment(app: &App, adoption: &Adoption) -> Result<Order, Error> {
+    let orphan = find_orphan(app, adoption.payment).await?;
+    if adoption.amount == AmountCheck::Fits {
+        check_amount(app, adoption.months, orphan.checked_amount())?;
+    }
+    let purchase = purchase(app, adoption).await?;
+    let new = new_order(app, &orphan, purchase)?;
+    // As for a settlement: outrun by another one of the same key, a second attempt sees it.
+    for _ in 0..3 {
+        if let Some(order) = attempt(app, &orphan, &new).await? {
+            return Ok(order);
+        }
+    }
+    Err(Error::Broken(Invalid::new("an adoption was outrun three times")))
+}
+
+async fn attempt(app: &App, orphan: &Orphan, new: &NewOrder) -> Result<Option<Order>, Error> {
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    let payment = tx.lock_payment(orphan.payment.id).await?.ok_or(Error::NotFound("no such payment"))?;
+    still_orphaned(&payment)?;
+    let order = restore_order(&mut tx, orphan, new).await?;
+    let evidence = evidence(orphan.invoice.payment_hash, &orphan.settlement);
+    let outcome = match pay(app, &mut tx, &order, &evidence, now).await? {
+        None => return Ok(None),
+        Some(Outcome::RefundDue) => return Err(Unavailable::SoldOut(order.server_id).into()),
+        Some(outcome) => outcome,
+    };
+    let excess = evidence.amount.excess_over(order.quote.amount.to_msats());
+    tx.give_payment_to(payment.id, order.id, excess, outcome).await?;
+    let data = json!({ "orderId": order.id, "months": order.months, "excessMsat": excess.get() });
+    tx.record(app.new_id(), EventType::PaymentAdopted, Subject::Payment(payment.id), &data, now).await?;
+    let data = json!({
+        "paymentHash": order.payment_hash.to_string(), "amountMsat": evidence.amount.get(),
+        "excessMsat": excess.get(), "adopted": true,
+    });
+    tx.record(app.new_id(), event_of(outcome), Subject::Order(order.id), &data, now).await?;
+    let order = tx.lock_order(order.id).await?.ok_or(Error::NotFound("the order that was just stored"))?;
+    tx.commit().await?;
+    tracing::info!(order.id = %order.id, payment_hash = order.payment_hash.prefix(), "an orphaned payment was adopted");
+    app.changes.announce(order.id);
+    Ok(Some(order))
+}
+
+async fn restore_order(tx: &mut Tx, orphan: &Orphan, new: &NewOrder) -> Result<Order, Error> {
+    if tx.lock_order(new.id).await?.is_some() {
+        let message = format!("order {} is in this database already: see `wiretoll order show {}`", new.id, new.id);
+        return Err(Error::Conflict(message));
+    }
+    tx.insert_order(new).await?;
+    tx.mark_pending(new.id, &orphan.checked, orphan.invoice.add_index).await?;
+    tx.lock_order(new.id).await?.ok_or(Error::NotFound("the order that was just stored"))
+}
+
+/// Asks the ledger, then the node, which has the last word on what was paid.
+async fn find_orphan(app: &App, name: PaymentName) -> Result<Orphan, Error> {
+    let known = find_payment(app, name).await?;
+    known.as_ref().map_or(Ok(()), still_orphaned)?;
+    let hash = match (&known, name) {
+        (Some(payment), _) => PaymentHash::parse(&payment.evidence.external_id).map_err(Error::Broken)?,
+        (None, PaymentName::PaymentHash(hash)) => hash,
+        (None, PaymentName::Id(_)) => return Err(Error::NotFound("the ledger has no payment of this id")),
+    };
+    if known.is_none() && app.store.order_by_payment_hash(hash).await?.is_some() {
+        return Err(Error::Conflict("this payment hash is no orphan's: its order is in this database".into()));
+    }
+    let invoice = app.node.lookup_invoice(hash).await.map_err(|error| node_down(&error))?;
+    let invoice = invoice.ok_or_else(|| refused("the node does not know an invoice of this payment hash"))?;
+    let InvoiceState::Settled(settlement) = invoice.state else {
+        return Err(refused("the node says that this invoice is not settled: there is no payment to adopt").into());
+    };
+    let order = app.shop.order_of_memo(&invoice.memo).ok_or_else(|| refused("this invoice has no memo of ours"))?;
+    let key_id = made_with(app, order, hash)
+        .ok_or_else(|| refused("this invoice was not made with an instance key that is given here"))?;
+    let checked = check_invoice(app, &invoice).await?;
+    let payment = match known {
+        Some(payment) if payment.evidence != evidence(hash, &settlement) => {
+            return Err(Error::Conflict("ledger and node tell of different amounts or times of this payment".into()));
+        }
+        Some(payment) => payment,
+        None => recorded(app, name, order, hash, &settlement).await?,
+    };
+    Ok(Orphan { payment, order, key_id, invoice, settlement, checked })
+}
+
+/// A payment that no sweep has come across yet is entered first, as the sweep would.
+async fn recorded(
+    app: &App,
+    name: PaymentName,
+    order: Uuid,
+    hash: PaymentHash,
+    settlement: &Settlement,
+) -> Result<Payment, Error> {
+    record_orphan(app, &evidence(hash, settlement), order, None).await?;
+    find_payment(app, name).await?.ok_or(Error::NotFound("the payment that was just stored"))
+}
+
+fn still_orphaned(payment: &Payment) -> Result<(), Error> {
+    if let Some(resolution) = &payment.resolution {
+        let (at, note) = (resolution.at, resolution.note.as_str());
+        return Err(Error::Conflict(format!("this payment was resolved at {at}: {note}")));
+    }
+    match payment.order_id {
+        None => Ok(()),
+        Some(order) => {
+            Err(Error::Conflict(format!("this payment is order {order}'s: see `wiretoll order show {order}`")))
+        }
+    }
+}
+
+/// The instance key that the order's preimage was derived with.
+fn made_with(app: &App, order: Uuid, hash: PaymentHash) -> Option<KeyId> {
+    let mut keys = app.keyring.iter();
+    keys.find(|(_, key)| key.preimage(order).payment_hash() == hash).map(|(id, _)| id)
+}
+
+async fn check_invoice(app: &App, invoice: &NodeInvoice) -> Result<Invoice, Error> {
+    let payee = app.node.info().await.map_err(|error| node_down(&error))?.id;
+    let expected =
+        Expected { payment_hash: invoice.payment_hash, amount: invoice.amount, network: app.shop.network, payee };
+    let parsed = Invoice::parse(&invoice.payment_request)?;
+    Ok(parsed.check(&expected, crate::domain::time::Timestamp::EPOCH)?)
+}
+
+/// The longest plan that the amount pays for at the prices of now must be the one that the operator names.
+fn check_amount(app: &App, months: u32, paid_for: Sats) -> Result<(), Error> {
+    let mut fitting = None;
+    for plan in app.shop.plans.iter() {
+        if price::price(app, plan)?.amount <= paid_for {
+            fitting = Some(plan.months);
+        }
+    }
+    if fitting == Some(months) {
+        return Ok(());
+    }
+    let fitting = fitting.map_or("no plan".to_owned(), |months| format!("{months} months"));
+    let message = format!(
+        "the amount does not fit: the invoice asked for {paid_for}, which pays for {fitting} at the prices of now; \
+         --any-price adopts it for {months} all the same"
+    );
+    Err(Invalid::new(message).into())
+}
+
+async fn purchase(app: &App, adoption: &Adoption) -> Result<Purchase, Error> {
+    let months = app.shop.plans.find(adoption.months)?.months;
+    match &adoption.bought {
+        Bought::New { server, public_key, claim_by } => {
+            app.shop.server(server).ok_or_else(|| refused(&format!("no server {server} is configured")))?;
+            public_key.map_or(Ok(()), |key| app.shop.check_customer_key(key))?;
+            Ok(Purchase {
+                kind: OrderKind::New,
+                server_id: server.clone(),
+                months,
+                public_key: *public_key,
+                claim_by: *claim_by,
+                referral_code: None,
+            })
+        }
+        Bought::Renewal { public_key } => {
+            let subscription = renew::subscription_of(app, *public_key).await?.ok_or(Error::NotFound(NO_SUCH_KEY))?;
+            if subscription.standing == Standing::Revoked {
+                return Err(Error::Revoked);
+            }
+            Ok(renew::renewal_of(&subscription, *public_key, months))
+        }
+    }
+}
+
+fn new_order(app: &App, orphan: &Orphan, purchase: Purchase) -> Result<NewOrder, Error> {
+    Ok(NewOrder {
+        id: orphan.order,
+        key_id: orphan.key_id,
+        purchase,
+        quote: Quote { amount: orphan.checked_amount(), usd: None, rate: None },
+        payment_hash: orphan.invoice.payment_hash,
+        // Kept only while an order is open, which this one never is.
+        origin: app.keyring.get(orphan.key_id)?.origin("adopted"),
+        created_at: orphan.invoice.created_at,
+    })
+}
+
+impl Orphan {
+    /// What the invoice asked for; ours are whole sats.
+    fn checked_amount(&self) -> Sats {
+        self.invoice.amount.to_sats_rounded_up()
+    }
+}
+
+fn node_down(error: &crate::lnd::Error) -> Error {
+    Unavailable::NodeDown(error.to_string()).into()
+}
+
+fn refused(message: &str) -> Invalid {
+    Invalid::new(message)
+}

@@ -1,0 +1,186 @@
+//! `order list`, `order show` and `order adopt`. They run beside a service on the same database.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::explain::Explain;
+use super::table::table;
+use super::{ConfigFile, parse};
+use crate::app::adopt_payment::{Adoption, AmountCheck, Bought, adopt_payment};
+use crate::clock::Clock;
+use crate::domain::keys::PublicKey;
+use crate::domain::order::{ClaimBy, Order, OrderKind};
+use crate::domain::server::ServerId;
+use crate::domain::time::Timestamp;
+use crate::lifecycle;
+use crate::store::OrderFilter;
+
+#[derive(Debug, Subcommand)]
+pub enum OrderCommand {
+    /// Lists orders, the newest first.
+    List(List),
+    /// All that is known about an order; the same as `wiretoll explain`.
+    Show(Explain),
+    /// Makes an order and a subscription of an orphaned payment.
+    Adopt(Adopt),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: what was paid today, with whole payment hashes\n  \
+    wiretoll order list --state paid --since 2026-11-22 --full-hash")]
+pub struct List {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Only orders in this state.
+    #[arg(long, value_parser = ["creating", "pending", "paid", "expired", "failed"])]
+    state: Option<String>,
+    /// Only orders made then or later: 2026-11-22, or 2026-11-22T12:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = parse::time)]
+    since: Option<Timestamp>,
+    /// Only orders before this one: the last id of the page before.
+    #[arg(long, value_name = "ORDER ID")]
+    before: Option<Uuid>,
+    /// At most so many, 1 to 1000.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Whole payment hashes, not their beginnings: who knows one may claim the order.
+    #[arg(long)]
+    full_hash: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("bought").required(true).args(["server", "renews"]),
+    after_help = "A payment is orphaned when its order was lost, because the database was restored from an older \
+    backup. Its order comes\nback with its own id and payment hash, paid, so that the customer's app finds it and \
+    claims as ever. What was bought\nonly you can say; the months count from the payment. `wiretoll order show` tells \
+    the amount.\n\n\
+    Example: one month on eu-de\n  \
+    wiretoll order adopt 0190a8f2-0000-7000-8000-00000000000a --server eu-de --months 1\n\
+    Example: three months more for a customer who writes to you with the public key of their config\n  \
+    wiretoll order adopt 0190a8f2-0000-7000-8000-00000000000a --renews AAAA...= --months 3"
+)]
+pub struct Adopt {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The payment's id of `payment list --outcome orphaned`, or its payment hash.
+    payment: String,
+    /// How many months were bought.
+    #[arg(long)]
+    months: u32,
+    /// A new subscription on this server.
+    #[arg(long, value_name = "SERVER ID", value_parser = parse::server_id)]
+    server: Option<ServerId>,
+    /// More months for the subscription of this WireGuard public key.
+    #[arg(long, value_name = "PUBLIC KEY", value_parser = parse::public_key)]
+    renews: Option<PublicKey>,
+    /// The customer's WireGuard public key for the new subscription; without it the first claim brings one.
+    #[arg(long, value_name = "PUBLIC KEY", requires = "server", value_parser = parse::public_key)]
+    public_key: Option<PublicKey>,
+    /// Only the claim token of the lost order may claim it; without this, its payment hash is enough.
+    #[arg(long, requires = "server")]
+    require_claim_token: bool,
+    /// Also where the amount does not fit the prices of now.
+    #[arg(long)]
+    any_price: bool,
+}
+
+impl OrderCommand {
+    pub async fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::List(list) => list.run().await,
+            Self::Show(explain) => explain.run().await,
+            Self::Adopt(adopt) => adopt.run().await,
+        }
+    }
+}
+
+impl List {
+    #[expect(clippy::print_stdout, reason = "what this command is for")]
+    async fn run(&self) -> anyhow::Result<()> {
+        let app = lifecycle::inspect(&self.config.load_beside_database()?, Clock::System).await?;
+        let (state, since, before) = (self.state.clone(), self.since, self.before);
+        let orders = app.store.orders(&OrderFilter { state, since, before, at_most: self.limit }).await?;
+        app.store.close().await;
+        if self.json {
+            let orders: Vec<_> = orders.iter().map(|order| self.as_json(order)).collect();
+            println!("{}", serde_json::to_string_pretty(&orders)?);
+            return Ok(());
+        }
+        let rows: Vec<_> = orders.iter().map(|order| self.row(order)).collect();
+        for line in table(["ORDER", "CREATED", "STATE", "KIND", "SERVER", "MONTHS", "AMOUNT", "PAYMENT HASH"], &rows) {
+            println!("{line}");
+        }
+        if let Some(last) = orders.last().filter(|_| orders.len() == self.limit as usize) {
+            println!("there may be more: --before {}", last.id);
+        }
+        Ok(())
+    }
+
+    fn row(&self, order: &Order) -> [String; 8] {
+        [
+            order.id.to_string(),
+            order.created_at.to_string(),
+            order.state.name().to_owned(),
+            kind(order).to_owned(),
+            order.server_id.to_string(),
+            order.months.to_string(),
+            order.quote.amount.to_string(),
+            self.hash(order),
+        ]
+    }
+
+    fn as_json(&self, order: &Order) -> Value {
+        json!({
+            "orderId": order.id,
+            "createdAt": order.created_at,
+            "state": order.state.name(),
+            "kind": kind(order),
+            "serverId": order.server_id.as_str(),
+            "months": order.months,
+            "amountSats": order.quote.amount,
+            "subscriptionId": order.subscription_id,
+            "paymentHash": self.hash(order),
+        })
+    }
+
+    fn hash(&self, order: &Order) -> String {
+        if self.full_hash { order.payment_hash.to_string() } else { order.payment_hash.prefix() }
+    }
+}
+
+impl Adopt {
+    #[expect(clippy::print_stdout, reason = "what this command is for")]
+    async fn run(&self) -> anyhow::Result<()> {
+        let adoption = self.adoption()?;
+        let app = lifecycle::operate(&self.config.load_beside_database()?, Clock::System).await?;
+        let order = adopt_payment(&app, &adoption).await;
+        app.store.close().await;
+        let order = order.context("the payment was not adopted")?;
+        println!("adopted: order {} is paid; see `wiretoll order show {}`", order.id, order.id);
+        Ok(())
+    }
+
+    fn adoption(&self) -> anyhow::Result<Adoption> {
+        let claim_by = if self.require_claim_token { ClaimBy::ClaimToken } else { ClaimBy::PaymentHash };
+        let bought = match (&self.server, self.renews) {
+            (Some(server), _) => Bought::New { server: server.clone(), public_key: self.public_key, claim_by },
+            (None, Some(public_key)) => Bought::Renewal { public_key },
+            (None, None) => anyhow::bail!("say what was bought: --server or --renews"),
+        };
+        let amount = if self.any_price { AmountCheck::Any } else { AmountCheck::Fits };
+        Ok(Adoption { payment: parse::payment_name(&self.payment)?, months: self.months, bought, amount })
+    }
+}
+
+const fn kind(order: &Order) -> &'static str {
+    match order.kind {
+        OrderKind::New => "new",
+        OrderKind::Renewal(_) => "renewal",
+    }
+}

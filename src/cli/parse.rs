@@ -1,0 +1,38 @@
+//! From the words of a command line to domain types, with an error that says what is expected.
+
+use uuid::Uuid;
+
+use crate::app::resolve_payment::PaymentName;
+use crate::domain::Invalid;
+use crate::domain::keys::PublicKey;
+use crate::domain::lightning::PaymentHash;
+use crate::domain::server::ServerId;
+use crate::domain::time::Timestamp;
+
+/// A day of UTC, or a time with its zone.
+pub fn time(text: &str) -> Result<Timestamp, Invalid> {
+    Timestamp::parse(text)
+        .or_else(|_| Timestamp::parse(&format!("{text}T00:00:00Z")))
+        .map_err(|_| Invalid::new("expected a day such as 2026-11-22, or a time such as 2026-11-22T12:00:00Z"))
+}
+
+pub fn server_id(text: &str) -> Result<ServerId, Invalid> {
+    ServerId::parse(text)
+}
+
+pub fn public_key(text: &str) -> Result<PublicKey, Invalid> {
+    PublicKey::parse(text)
+}
+
+pub fn payment_name(text: &str) -> anyhow::Result<PaymentName> {
+    if let Ok(id) = Uuid::parse_str(text) {
+        return Ok(PaymentName::Id(id));
+    }
+    match PaymentHash::parse(text) {
+        Ok(hash) => Ok(PaymentName::PaymentHash(hash)),
+        Err(_) => anyhow::bail!(
+            "expected a payment id (a UUID, see `wiretoll payment list`) or a payment hash (64 lowercase hexadecimal \
+             digits), not {text:?}"
+        ),
+    }
+}
