@@ -12,6 +12,7 @@
 
 mod atomicity;
 mod bad_input;
+mod books;
 mod claims;
 mod clients;
 mod clocks;
@@ -21,6 +22,7 @@ mod idempotency;
 mod ledger;
 mod limits;
 mod migrations;
+mod model;
 mod node_faults;
 mod pool;
 mod prices;
