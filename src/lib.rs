@@ -21,8 +21,8 @@
 //! | [`lifecycle`] | starts everything, stops everything |
 //! | [`cli`] | the commands |
 //!
-//! Beside them, for everybody: [`clock`], [`random`] and [`stop`]; and [`lnd_proto`], LND's messages, for `lnd` and
-//! `lnd_simulator`.
+//! Beside them, for everybody: [`clock`], [`metrics`], [`random`] and [`stop`]; and [`lnd_proto`], LND's messages, for
+//! `lnd` and `lnd_simulator`.
 
 pub mod app;
 pub mod cli;
@@ -34,6 +34,7 @@ pub mod lifecycle;
 pub mod lnd;
 pub mod lnd_proto;
 pub mod lnd_simulator;
+pub mod metrics;
 pub mod random;
 pub mod stop;
 pub mod store;

@@ -131,11 +131,15 @@ pub async fn close_by_node(app: &App, order: &Order) -> Result<(), Error> {
 async fn expire(app: &App, order: &Order) -> Result<(), Error> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
-    if tx.mark_expired(order.id, now).await? {
+    let expired = tx.mark_expired(order.id, now).await?;
+    if expired {
         tx.release_reservation(order.id, now).await?;
         tx.record(app.new_id(), EventType::OrderExpired, Subject::Order(order.id), &json!({}), now).await?;
     }
     tx.commit().await?;
+    if expired {
+        app.metrics.order("expired");
+    }
     app.changes.announce(order.id);
     Ok(())
 }
@@ -144,9 +148,14 @@ async fn expire(app: &App, order: &Order) -> Result<(), Error> {
 async fn abandon(app: &App, order: &Order) -> Result<(), Error> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
-    if tx.mark_failed(order.id, now).await? {
+    let failed = tx.mark_failed(order.id, now).await?;
+    if failed {
         tx.release_reservation(order.id, now).await?;
         tx.record(app.new_id(), EventType::OrderFailed, Subject::Order(order.id), &json!({}), now).await?;
     }
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    if failed {
+        app.metrics.order("failed");
+    }
+    Ok(())
 }

@@ -15,6 +15,7 @@ pub mod deliver;
 pub mod explain;
 pub mod extension;
 pub mod list_servers;
+pub mod measure;
 pub mod node_health;
 pub mod open_order;
 pub mod place_order;
@@ -42,6 +43,7 @@ use crate::domain::lightning::Network;
 use crate::domain::plan::Plans;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Holds;
+use crate::metrics::Metrics;
 use crate::store::{self, Store};
 use crate::{lnd, wireguard};
 
@@ -61,6 +63,7 @@ pub struct App {
     pub health: node_health::NodeHealth,
     pub changes: changes::Changes,
     pub questions: ask_node::Questions,
+    pub metrics: Metrics,
 }
 
 /// What is for sale, and on which terms.

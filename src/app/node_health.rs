@@ -23,6 +23,7 @@ pub struct NodeHealth {
     view: Arc<watch::Sender<View>>,
     /// Whether it may be asked for an invoice.
     pub adding: CircuitBreaker,
+    started: Instant,
 }
 
 /// What the last look at the node showed.
@@ -31,8 +32,18 @@ struct View {
     known: Option<Known>,
     /// Why the last look failed, if it did.
     problem: Option<String>,
-    /// Whether the stream of settlements is proven to be live.
-    stream_live: bool,
+    stream: Stream,
+}
+
+/// The stream of settlements.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stream {
+    /// Whether it was asked for and has not ended; its pings end one whose node is gone.
+    open: bool,
+    /// Whether it is proven to be live, since it was opened, by an event.
+    live: bool,
+    /// The last event of all.
+    last_event: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +55,11 @@ struct Known {
 
 impl Default for NodeHealth {
     fn default() -> Self {
-        Self { view: Arc::new(watch::channel(View::default()).0), adding: CircuitBreaker::default() }
+        Self {
+            view: Arc::new(watch::channel(View::default()).0),
+            adding: CircuitBreaker::default(),
+            started: Instant::now(),
+        }
     }
 }
 
@@ -79,12 +94,30 @@ impl NodeHealth {
         let _ = view.wait_for(|view| view.payee().is_err()).await;
     }
 
+    /// The stream was opened; only an event proves that it is live.
+    pub fn stream_opened(&self) {
+        self.view.send_modify(|view| view.stream.open = true);
+    }
+
+    /// An event came, or the stream ended.
     pub fn set_stream_live(&self, live: bool) {
-        self.view.send_modify(|view| view.stream_live = live);
+        self.view.send_modify(|view| {
+            let last_event = if live { Some(Instant::now()) } else { view.stream.last_event };
+            view.stream = Stream { open: live, live, last_event };
+        });
+    }
+
+    pub fn is_stream_open(&self) -> bool {
+        self.view.borrow().stream.open
     }
 
     pub fn is_stream_live(&self) -> bool {
-        self.view.borrow().stream_live
+        self.view.borrow().stream.live
+    }
+
+    /// Since the last event of the stream, or since the start.
+    pub fn stream_age(&self) -> Duration {
+        self.view.borrow().stream.last_event.unwrap_or(self.started).elapsed()
     }
 
     /// Who the node is, as far as it was ever seen.

@@ -52,6 +52,7 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
     tx.record(app.new_id(), EventType::OrderCreated, Subject::Order(new.id), &data, new.created_at).await?;
     let order = tx.lock_order(new.id).await?.ok_or(Error::NotFound("the order that was just stored"))?;
     tx.commit().await?;
+    app.metrics.order(order.state.name());
     Ok(order)
 }
 

@@ -44,9 +44,12 @@ pub async fn adopt_invoice(app: &App, order: &Order, invoice: &NodeInvoice, paye
 
 async fn store_invoice(app: &App, order: Uuid, invoice: &Invoice, add_index: u64) -> Result<Order, Error> {
     let mut tx = app.store.begin().await?;
-    tx.mark_pending(order, invoice, add_index).await?;
+    let is_pending = tx.mark_pending(order, invoice, add_index).await?;
     let order = tx.lock_order(order).await?.ok_or(Error::NotFound("an order that was just stored"))?;
     tx.commit().await?;
+    if is_pending {
+        app.metrics.order("pending");
+    }
     match order.state {
         // Somebody else gave it up meanwhile.
         OrderState::Failed { .. } => Err(Unavailable::NodeDown("it took too long to make the invoice".into()).into()),

@@ -3,6 +3,8 @@
 //! The order becomes paid by compare-and-set; subscription, grant, key, event and cursor commit with it or not at all.
 //! Stream, replay, sweep and polls all end here, so doing it twice changes nothing.
 
+use std::time::Duration;
+
 use serde_json::json;
 use uuid::Uuid;
 
@@ -73,11 +75,26 @@ async fn attempt(
     advance(&mut tx, progress, now).await?;
     tx.commit().await?;
     if let Settled::Now(outcome) = settled {
+        count(app, &order, evidence, outcome, now);
         let payment_hash = order.payment_hash.prefix();
         tracing::info!(order.id = %order.id, payment_hash, outcome = outcome.name(), "a payment settled");
         app.changes.announce(order.id);
     }
     Ok(Some(settled))
+}
+
+fn count(app: &App, order: &Order, evidence: &Evidence, outcome: Outcome, now: Timestamp) {
+    app.metrics.payment(outcome, evidence.amount.excess_over(order.quote.amount.to_msats()), lag(evidence, now));
+    match outcome {
+        Outcome::Underpaid => app.metrics.order("expired"),
+        Outcome::RefundDue if matches!(order.state, OrderState::Failed { .. }) => {}
+        _ => app.metrics.order("paid"),
+    }
+}
+
+/// Since the node settled it; its clock may be ahead of ours.
+fn lag(evidence: &Evidence, now: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(now.since(evidence.settled_at)).unwrap_or(0))
 }
 
 /// Moves the cursor over a settlement that is nobody's order here.
@@ -100,13 +117,18 @@ pub async fn record_orphan(
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
     let payment = payment(app, None, evidence, Msats::new(0), Outcome::Orphaned, now);
-    if tx.insert_payment(&payment).await? {
+    let is_new = tx.insert_payment(&payment).await?;
+    if is_new {
         let data = json!({ "orderId": named, "amountMsat": evidence.amount.get() });
         tx.record(app.new_id(), EventType::PaymentOrphaned, Subject::Payment(payment.id), &data, now).await?;
         tracing::error!(order.id = %named, "a payment names an order that is not in this database");
     }
     advance(&mut tx, progress, now).await?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    if is_new {
+        app.metrics.payment(Outcome::Orphaned, Msats::new(0), lag(evidence, now));
+    }
+    Ok(())
 }
 
 async fn advance(tx: &mut Tx, progress: Option<Progress>, now: Timestamp) -> Result<(), Error> {

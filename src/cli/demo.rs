@@ -24,7 +24,7 @@ impl Demo {
     pub async fn run(self) -> anyhow::Result<()> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         say("Starting a simulated LND node (TLS, macaroon, regtest) and wiretoll on SQLite ...");
-        let embedded = Embedded::start(folder.path(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let embedded = Embedded::start(folder.path(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
         let base = format!("http://{}", embedded.service.address);
         let story = Story { base, client: reqwest::Client::builder().no_proxy().build()?, qr: !self.no_qr };
         let told = story.tell().await;

@@ -18,6 +18,9 @@ pub struct Dev {
     /// Keeps orders and the simulated node here, also over a kill -9; without it everything ends with the program.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Where Prometheus may ask for /metrics; without it, nowhere.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
 }
 
 impl Dev {
@@ -25,25 +28,28 @@ impl Dev {
         logs::start(&Log { format: LogFormat::Text, level: tracing::Level::INFO });
         let Some(folder) = &self.data_dir else {
             let folder = tempfile::tempdir().context("no temporary folder")?;
-            return serve(folder.path(), self.listen).await;
+            return serve(folder.path(), self.listen, self.metrics).await;
         };
         std::fs::create_dir_all(folder).with_context(|| format!("no folder {}", folder.display()))?;
-        serve(folder, self.listen).await
+        serve(folder, self.listen, self.metrics).await
     }
 }
 
-async fn serve(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
-    let Embedded { simulator, service, lock: _lock } = Embedded::start(folder, listen).await?;
-    say(service.address);
+async fn serve(folder: &Path, listen: SocketAddr, metrics: Option<SocketAddr>) -> anyhow::Result<()> {
+    let Embedded { simulator, service, lock: _lock } = Embedded::start(folder, listen, metrics).await?;
+    say(service.address, service.metrics_address);
     service.until_told().await?;
     simulator.stop().await;
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "what a person needs to use it")]
-fn say(address: SocketAddr) {
+fn say(address: SocketAddr, metrics: Option<SocketAddr>) {
     println!("wiretoll for development: a simulated node, so its bitcoin is worth nothing. Ctrl-C ends it.");
     println!("  API    http://{address}/api/public/v1/servers");
     println!("  docs   http://{address}/docs/");
     println!("  payer  curl -s http://{address}/dev/pay -d '{{\"invoice\": \"lnbcrt...\"}}'");
+    if let Some(metrics) = metrics {
+        println!("  metrics  http://{metrics}/metrics");
+    }
 }

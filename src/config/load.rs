@@ -67,6 +67,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     let (service, data_folder) = service.unzip();
     let data_folder = data_folder.unwrap_or_else(|| folder.to_owned());
     let log = root.section("log", settings::log);
+    let metrics = root.section("metrics", settings::metrics);
     let database = root.section("database", |section| settings::database(section, &data_folder));
     let read_key = |section: &mut Section<'_>| settings::instance_key(section, &data_folder, around.instance_key);
     let instance_key = root.section("instance_key", read_key);
@@ -80,6 +81,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     Some(Config {
         service: service?,
         log: log?,
+        metrics: metrics?,
         database: database?,
         instance_key: instance_key?,
         lnd: lnd?,

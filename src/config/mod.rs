@@ -38,6 +38,8 @@ pub use problem::{Problem, Problems};
 pub struct Config {
     pub service: Service,
     pub log: Log,
+    /// Where Prometheus may ask; nowhere unless it is set.
+    pub metrics: Option<SocketAddr>,
     pub database: Database,
     pub instance_key: KeySource,
     pub lnd: Lnd,

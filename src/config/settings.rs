@@ -1,6 +1,7 @@
-//! The sections that say how the service runs: `service`, `log`, `database`, `instance_key`, `lnd`, `orders`,
+//! The sections that say how the service runs: `service`, `log`, `metrics`, `database`, `instance_key`, `lnd`, `orders`,
 //! `holds` and `limits`.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,8 +35,7 @@ const MOST_REQUESTS: i64 = 1_000_000;
 /// The service, and the folder of its database and instance key.
 pub fn service(section: &mut Section<'_>, folder: &Path) -> (Service, PathBuf) {
     let name = section.optional("name", r#""wiretoll""#, name).unwrap_or_else(|| "wiretoll".to_owned());
-    let address = parsed("an address and a port to listen on are expected");
-    let listen = section.optional("listen", r#""127.0.0.1:8080""#, address);
+    let listen = section.optional("listen", r#""127.0.0.1:8080""#, listen_address);
     let trusted_proxies = section.optional("trusted_proxies", r#"["127.0.0.1", "10.0.0.0/24"]"#, networks);
     let data_folder = section.optional("data_folder", r#""/var/lib/wiretoll""#, path).unwrap_or_default();
     let service = Service {
@@ -47,12 +47,21 @@ pub fn service(section: &mut Section<'_>, folder: &Path) -> (Service, PathBuf) {
     (service, folder.join(data_folder).components().collect())
 }
 
+fn listen_address(value: &Value) -> Result<SocketAddr, Invalid> {
+    parsed("an address and a port to listen on are expected")(value)
+}
+
 pub fn log(section: &mut Section<'_>) -> Log {
     let standard = Log::default();
     Log {
         format: section.optional("format", r#""json""#, one_of(&LOG_FORMATS)).unwrap_or(standard.format),
         level: section.optional("level", r#""debug""#, one_of(&LOG_LEVELS)).unwrap_or(standard.level),
     }
+}
+
+/// None by default: a port that nobody asked for could be another program's, and its reader is not known.
+pub fn metrics(section: &mut Section<'_>) -> Option<SocketAddr> {
+    section.optional("listen", r#""127.0.0.1:9273""#, listen_address)
 }
 
 pub fn database(section: &mut Section<'_>, data_folder: &Path) -> Database {

@@ -8,6 +8,7 @@ pub mod client_address;
 pub mod dev;
 pub mod error;
 pub mod limits;
+pub mod metrics;
 pub mod openapi;
 pub mod subscriptions;
 
@@ -15,6 +16,7 @@ mod cors;
 mod idempotency;
 mod operations;
 mod panics;
+mod requests;
 mod routing;
 
 use std::io;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Server, Service as _, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, QueryConfig, ServiceConfig};
 use actix_web::{App as ActixApp, HttpRequest, HttpServer, web};
@@ -109,6 +111,7 @@ pub fn application(
         InitError = (),
     >,
 > {
+    let requests = shared.app.metrics.requests(&requests::ROUTES);
     ActixApp::new()
         .app_data(Data::new(shared))
         .app_data(QueryConfig::default().error_handler(|error, _| Error::invalid(error.to_string()).into()))
@@ -121,6 +124,17 @@ pub fn application(
         .wrap(from_fn(panics::caught))
         .wrap(cors::policy())
         .wrap(from_fn(routing::json_errors))
+        .wrap_fn(move |request, service| {
+            let (requests, route) = (requests.clone(), requests::route_of(request.path()));
+            let answer = service.call(request);
+            async move {
+                let answer = answer.await;
+                let status =
+                    answer.as_ref().map_or_else(|e| e.as_response_error().status_code(), ServiceResponse::status);
+                requests.count(route, status.as_u16());
+                answer
+            }
+        })
 }
 
 #[cfg(test)]

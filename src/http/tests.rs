@@ -29,6 +29,7 @@ use crate::domain::server::{Pool, Server, ServerId};
 use crate::domain::subscription::Holds;
 use crate::domain::time::Timestamp;
 use crate::lnd;
+use crate::metrics::Metrics;
 use crate::store::{NewOrder, Store};
 
 /// BOLT 11's own example: 250,000 sats, one minute, of 1 June 2017.
@@ -188,6 +189,7 @@ fn app(store: Store) -> App {
         health: NodeHealth::default(),
         changes: Changes::default(),
         questions: Questions::default(),
+        metrics: Metrics::default(),
     }
 }
 

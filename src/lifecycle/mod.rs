@@ -2,6 +2,7 @@
 
 mod credentials;
 mod instance_key;
+mod metrics;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -23,9 +24,11 @@ use crate::domain::time::Timestamp;
 use crate::http::limits::RateLimits;
 use crate::http::{self, Shared};
 use crate::lnd_simulator::Simulator;
+use crate::metrics::Metrics;
 use crate::stop::{self, Stop, Stopper};
 use crate::store::{Store, Tx};
 use crate::{lnd, workers};
+use metrics::MetricsServer;
 
 /// How long requests and workers may take to end before they are cut off.
 const SOFT: Duration = Duration::from_secs(10);
@@ -37,7 +40,10 @@ const FORGET_IDLE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Running {
     pub address: SocketAddr,
+    /// Where metrics can be asked for.
+    pub metrics_address: Option<SocketAddr>,
     pub app: App,
+    metrics: Option<MetricsServer>,
     stopper: Stopper,
     workers: JoinSet<()>,
     server: ServerHandle,
@@ -66,6 +72,12 @@ pub enum StartError {
         "cannot listen on {address}; choose another with [service] listen, or --listen 127.0.0.1:0 for a free port"
     )]
     Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot listen for metrics on {address}; choose another address with [metrics] listen, or leave it out")]
+    ListenForMetrics {
         address: SocketAddr,
         #[source]
         source: std::io::Error,
@@ -133,15 +145,17 @@ async fn reconcile_servers(tx: &mut Tx, config: &Config, keyring: &Keyring, now:
 }
 
 fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> App {
+    let metrics = Metrics::default();
     App {
-        store,
-        node: lnd::Node::new(&config.lnd),
+        store: store.with_metrics(metrics.clone()),
+        node: lnd::Node::new(&config.lnd).with_metrics(metrics.clone()),
         clock,
         keyring: Arc::new(keyring),
         shop: Arc::new(shop(config)),
         health: NodeHealth::default(),
         changes: Changes::default(),
         questions: Questions::default(),
+        metrics,
     }
 }
 
@@ -170,10 +184,13 @@ impl Running {
         let limits = Arc::clone(&shared.limits);
         let (address, server) = listen(config.service.listen, shared, payer)?;
         let handle = server.handle();
+        let metrics = config.metrics.map(|wanted| MetricsServer::start(wanted, &app)).transpose()?;
+        let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
         let mut workers = workers::start(&app, &stop);
         workers.spawn(forget_idle(limits, stop));
         tracing::info!(%address, "wiretoll listens");
-        Ok(Self { address, app, stopper, workers, server: handle, serving: run(server), told })
+        let serving = run(server);
+        Ok(Self { address, metrics_address, app, metrics, stopper, workers, server: handle, serving, told })
     }
 
     /// Serves until the process is told to end (SIGTERM, SIGINT); a second signal cuts everything off.
@@ -185,8 +202,9 @@ impl Running {
             () = self.told.once() => Ok(()),
             _ = self.workers.join_next() => Err(StartError::WorkerEnded),
         };
-        tracing::info!("stopping; once more to stop at once");
+        // Before it is announced: whoever reads the line may act on it at once.
         let mut again = Told::new()?;
+        tracing::info!("stopping; once more to stop at once");
         tokio::select! {
             () = self.stop() => {}
             () = again.once() => tracing::warn!("stopped hard"),
@@ -207,6 +225,9 @@ impl Running {
             self.workers.shutdown().await;
         }
         self.serving.abort();
+        if let Some(metrics) = self.metrics {
+            metrics.stop().await;
+        }
         self.app.store.close().await;
     }
 }

@@ -62,6 +62,23 @@ impl Error {
         )
     }
 
+    /// What kind of failure the operator counts it as; nothing where it is an answer about an invoice.
+    pub(super) fn failure(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable(_) => Some("unreachable"),
+            Self::TimedOut { .. } => Some("timed_out"),
+            Self::NotReady(_) => Some("not_ready"),
+            Self::Locked => Some("locked"),
+            Self::BadMacaroon(_) | Self::PermissionDenied { .. } => Some("macaroon"),
+            Self::UntrustedCertificate(_) => Some("certificate"),
+            Self::Settings(_) => Some("settings"),
+            Self::Malformed(_) => Some("malformed"),
+            Self::Rejected { text, .. } if text.contains("already settled") => None,
+            Self::Rejected { .. } => Some("rejected"),
+            Self::AlreadyExists | Self::NotFound(_) => None,
+        }
+    }
+
     /// Whether the connection that it happened on is not to be used again.
     pub(super) const fn ends_connection(&self) -> bool {
         self.is_credential() || matches!(self, Self::Unreachable(_) | Self::TimedOut { .. })

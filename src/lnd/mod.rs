@@ -15,6 +15,9 @@ mod settled;
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+use tonic::{Response, Status};
+
 pub use error::Error;
 pub use info::{NodeInfo, WalletState};
 pub use invoice::{AddedInvoice, Cancelled, InvoicePage, InvoiceState, NewInvoice, NodeInvoice, Settlement};
@@ -27,7 +30,9 @@ use crate::lnd_proto::invoicesrpc::invoices_client::InvoicesClient;
 use crate::lnd_proto::lnrpc::lightning_client::LightningClient;
 use crate::lnd_proto::lnrpc::state_client::StateClient;
 use crate::lnd_proto::lnrpc::{self, GetInfoRequest, GetStateRequest, ListInvoiceRequest};
+use crate::metrics::Metrics;
 use call::{Calls, Kind, Method};
+use connection::Authorized;
 
 const GET_STATE: Method = Method { name: "GetState", kind: Kind::Probe };
 const GET_INFO: Method = Method { name: "GetInfo", kind: Kind::Read };
@@ -43,6 +48,7 @@ const MAX_PAGE_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Node {
     calls: Arc<Calls>,
+    metrics: Metrics,
 }
 
 /// Whether address and certificate can be used; connects to nobody.
@@ -56,19 +62,25 @@ pub async fn check(settings: &config::Lnd) -> Result<(), Error> {
 impl Node {
     /// Does nothing yet: the first call connects. Certificate and macaroon are read at every connection.
     pub fn new(settings: &config::Lnd) -> Self {
-        Self { calls: Arc::new(Calls::new(settings.clone())) }
+        Self { calls: Arc::new(Calls::new(settings.clone())), metrics: Metrics::default() }
+    }
+
+    /// Tells how its calls go to these.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// How far the node has started; needs no macaroon, and is answered while the wallet is locked.
     pub async fn state(&self) -> Result<WalletState, Error> {
         let rpc = |channel| async move { StateClient::new(channel).get_state(GetStateRequest {}).await };
-        WalletState::parse(self.calls.call(GET_STATE, rpc).await?)
+        WalletState::parse(self.call(GET_STATE, rpc).await?)
     }
 
     /// Who the node is. It reads all of its channels for that: ask every 30 s, not for every customer.
     pub async fn info(&self) -> Result<NodeInfo, Error> {
         let rpc = |channel| async move { LightningClient::new(channel).get_info(GetInfoRequest {}).await };
-        NodeInfo::parse(self.calls.call(GET_INFO, rpc).await?)
+        NodeInfo::parse(self.call(GET_INFO, rpc).await?)
     }
 
     /// Adds an invoice.
@@ -82,7 +94,7 @@ impl Node {
             let message = message.clone();
             async move { LightningClient::new(channel).add_invoice(message).await }
         };
-        AddedInvoice::parse(self.calls.call(ADD_INVOICE, rpc).await?, new.preimage.payment_hash())
+        AddedInvoice::parse(self.call(ADD_INVOICE, rpc).await?, new.preimage.payment_hash())
     }
 
     /// The invoice of a payment hash, if the node has it; a cancelled one may have been deleted.
@@ -91,7 +103,7 @@ impl Node {
             let message = lnrpc::PaymentHash { r_hash: hash.as_bytes().to_vec(), ..Default::default() };
             async move { LightningClient::new(channel).lookup_invoice(message).await }
         };
-        let invoice = match self.calls.call(LOOKUP_INVOICE, rpc).await {
+        let invoice = match self.call(LOOKUP_INVOICE, rpc).await {
             Err(Error::NotFound(_)) => return Ok(None),
             answer => NodeInvoice::parse(answer?)?,
         };
@@ -107,7 +119,7 @@ impl Node {
             let message = CancelInvoiceMsg { payment_hash: hash.as_bytes().to_vec() };
             async move { InvoicesClient::new(channel).cancel_invoice(message).await }
         };
-        match self.calls.call(CANCEL_INVOICE, rpc).await {
+        match self.call(CANCEL_INVOICE, rpc).await {
             Ok(_) => Ok(Cancelled::Cancelled),
             Err(Error::NotFound(_)) => Ok(Cancelled::Unknown),
             Err(Error::Rejected { text, .. }) if text.contains("already settled") => Ok(Cancelled::AlreadySettled),
@@ -125,12 +137,23 @@ impl Node {
         let rpc = |channel| async move {
             LightningClient::new(channel).max_decoding_message_size(MAX_PAGE_BYTES).list_invoices(message).await
         };
-        InvoicePage::parse(self.calls.call(LIST_INVOICES, rpc).await?, after_add_index)
+        InvoicePage::parse(self.call(LIST_INVOICES, rpc).await?, after_add_index)
     }
 
     /// Follows what settles after a settle index; zero means from now on, without a replay.
     pub fn subscribe_settled(&self, after_settle_index: u64) -> SettledStream {
         SettledStream::new(self.calls.settings().clone(), after_settle_index)
+    }
+
+    async fn call<T, F>(&self, method: Method, rpc: impl Fn(Authorized) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let began = Instant::now();
+        let outcome = self.calls.call(method, rpc).await;
+        let failure = outcome.as_ref().err().and_then(Error::failure);
+        self.metrics.lnd_call(method.name, began.elapsed(), failure);
+        outcome
     }
 }
 

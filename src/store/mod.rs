@@ -3,6 +3,7 @@
 //! [`Store`] reads; [`Tx`] writes, one method a statement or a few that belong together, and nothing is true before
 //! [`Tx::commit`]. Rows become domain types or an error that names table, column and row.
 
+mod counts;
 mod cursor;
 mod events;
 mod idempotency;
@@ -17,7 +18,11 @@ mod slots;
 mod subscriptions;
 
 use sqlx::AnyPool;
+use tokio::time::Instant;
 
+use crate::metrics::Metrics;
+
+pub use counts::OpenOrders;
 pub use idempotency::{IdempotencyKey, Remembered};
 pub use orders::{NewOrder, OrderFilter};
 pub use payments::PaymentFilter;
@@ -35,6 +40,7 @@ pub struct Store {
     writer: AnyPool,
     reader: AnyPool,
     engine: Engine,
+    metrics: Metrics,
 }
 
 /// Which database it is; they differ in how a write begins and in who else may be writing.
@@ -86,6 +92,12 @@ impl Store {
         self.engine
     }
 
+    /// Tells what it does to these.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
     /// Starts a write. `IMMEDIATE`, because SQLite's default `BEGIN` fails later, when a read becomes a write.
     ///
     /// A caller that goes away while the connection begins would leave it inside a transaction in the pool
@@ -100,7 +112,9 @@ impl Store {
             Engine::Sqlite => "BEGIN IMMEDIATE",
             Engine::Postgres => "BEGIN",
         };
+        let asked = Instant::now();
         let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
+        self.metrics.write_waited(asked.elapsed());
         let inner = begun.map_err(|error| Error::Database(Box::new(error)))??;
         Ok(Tx { inner })
     }

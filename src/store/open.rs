@@ -11,6 +11,7 @@ use sqlx::{AnyPool, Executor as _};
 
 use super::{Engine, Error, Result, Store};
 use crate::config::Database;
+use crate::metrics::Metrics;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -59,7 +60,7 @@ impl Store {
         let url = format!("sqlite://{path}?mode=rwc");
         let writer = sqlite_pool(&url, 1).await?;
         let reader = sqlite_pool(&url, SQLITE_READERS).await?;
-        Ok(Self { writer, reader, engine: Engine::Sqlite })
+        Ok(Self { writer, reader, engine: Engine::Sqlite, metrics: Metrics::default() })
     }
 
     async fn open_postgres(url: &str) -> Result<Self> {
@@ -70,7 +71,7 @@ impl Store {
             })
         });
         let pool = pool.connect_with(parse(url)?).await?;
-        Ok(Self { writer: pool.clone(), reader: pool, engine: Engine::Postgres })
+        Ok(Self { writer: pool.clone(), reader: pool, engine: Engine::Postgres, metrics: Metrics::default() })
     }
 
     /// Refuses a database that this program has not brought up to date yet.

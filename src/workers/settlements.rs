@@ -99,6 +99,7 @@ async fn connect(app: &App, sweeps: &Sweeps) -> Result<Follower, Ended> {
     app.health.saw(&info, app.shop.network);
     let position = app.store.cursor(info.id).await.map_err(Error::from)?;
     let (after, sentinel) = replay_from(position);
+    app.health.stream_opened();
     Ok(Follower {
         app: app.clone(),
         node: info.id,
@@ -207,6 +208,7 @@ impl Follower {
     }
 
     fn note_gap(&mut self) {
+        self.app.metrics.unapplied(self.unapplied.len());
         if !self.progress.has_gap() {
             self.gap_since = None;
         } else if self.gap_since.is_none() {
@@ -219,6 +221,7 @@ impl Follower {
     async fn pass_gaps(&mut self) -> Result<(), Ended> {
         let swept = *self.swept.borrow_and_update();
         self.try_again().await;
+        self.app.metrics.unapplied(self.unapplied.len());
         let (Some(since), Some(swept)) = (self.gap_since, swept) else { return Ok(()) };
         if swept < since || !self.unapplied.is_empty() {
             return Ok(());

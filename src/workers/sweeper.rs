@@ -63,7 +63,10 @@ pub async fn run(app: App, sweeps: Sweeps, mut stop: Stop) {
         }
         let pause = if whole { EVERY } else { backoff.delay() };
         if whole {
+            app.metrics.swept(began);
             sweeps.completed.send_replace(Some(began));
+        } else {
+            app.metrics.sweep_failed();
         }
         let woken = async {
             tokio::select! {

@@ -21,6 +21,7 @@ mod database;
 mod idempotency;
 mod ledger;
 mod limits;
+mod metrics;
 mod migrations;
 mod model;
 mod node_faults;

@@ -202,6 +202,11 @@ impl<N: Node> Shop<N> {
         format!("http://{}{path}", self.running.as_ref().expect("the shop is open").address)
     }
 
+    /// Where its metrics can be asked for.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.running.as_ref().expect("the shop is open").metrics_address
+    }
+
     pub async fn get(&self, path: &str) -> Reply {
         Reply::read(self.client.get(self.url(path)).send().await.unwrap()).await
     }

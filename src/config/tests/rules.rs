@@ -13,6 +13,7 @@ fn what_is_left_out_has_the_documented_default() {
     let config = parse(LEAST).unwrap();
     assert_eq!(config.service.name, "wiretoll");
     assert_eq!(config.service.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.metrics, None);
     assert_eq!(config.database, Database::Sqlite(PathBuf::from("/etc/wiretoll/wiretoll.db")));
     assert!(matches!(&config.instance_key, KeySource::File(file) if file == Path::new("/etc/wiretoll/instance.key")));
     assert_eq!(config.orders.invoice_lifetime, Duration::from_mins(15));
@@ -39,6 +40,7 @@ fn every_setting_is_read_to_its_own_place() {
     let text = r#"
         service = { name = "Tolls", listen = "[::1]:80", trusted_proxies = ["10.0.0.1", "fd00::/8"], data_folder = "/data" }
         log = { format = "json", level = "debug" }
+        metrics.listen = "[::1]:9273"
         database.url = "sqlite:orders.db"
         instance_key.file = "root.key"
         lnd = { address = "https://lnd:10009", public_ca = true, macaroon = "0201", network = "mainnet" }
@@ -53,6 +55,7 @@ fn every_setting_is_read_to_its_own_place() {
     let config = parse(text).unwrap();
     assert_eq!(config.service.trusted_proxies.len(), 2);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, tracing::Level::DEBUG));
+    assert_eq!(config.metrics, Some("[::1]:9273".parse().unwrap()));
     assert_eq!(config.database, Database::Sqlite(PathBuf::from("/data/orders.db")));
     assert!(matches!(&config.instance_key, KeySource::File(file) if file == Path::new("/data/root.key")));
     assert_eq!(config.lnd.trust, LndTrust::PublicCa);
@@ -100,6 +103,15 @@ fn the_node_is_named_once_and_believed_for_one_reason() {
     assert_edges("lnd.macaroon", &["0201", "AgEDbG5kAg=="], &["", "0", "AgEDbG5kAg", "not one"], macaroon);
     assert_eq!(wrong_keys(&least_with("network =", "macaroon = '02'\nnetwork =")), ["lnd.macaroon"]);
     assert_eq!(wrong_keys(&least_with("macaroon_file = \"wiretoll.macaroon\"", "")), ["lnd.macaroon_file"]);
+}
+
+#[test]
+fn metrics_are_served_where_it_is_said_and_nowhere_else() {
+    let listen = |value: &str| least_and(&format!("[metrics]\nlisten = '{value}'"));
+    let wrong = ["", "9273", "127.0.0.1", "localhost:9273", "127.0.0.1:65536", "http://127.0.0.1:9273"];
+    assert_edges("metrics.listen", &["127.0.0.1:9273", "[::]:65535", "0.0.0.0:0"], &wrong, listen);
+    assert_eq!(wrong_keys(&least_and("[metrics]\nlisten = 9273")), ["metrics.listen"]);
+    assert_eq!(parse(&least_and("[metrics]")).unwrap().metrics, None);
 }
 
 #[test]

@@ -18,9 +18,12 @@ use actix_web::web::{ServiceConfig, scope};
 
 use super::routing::{get, post};
 
+/// Where its paths begin.
+pub const BASE: &str = "/api/public/v1";
+
 /// Fixed paths stand before `{paymentHash}`, which would take them for a hash.
 pub fn routes(config: &mut ServiceConfig) {
-    let api = scope("/api/public/v1")
+    let api = scope(BASE)
         .service(get("/servers", servers::servers))
         .service(post("/subscription/create", create::create))
         .service(post("/subscription/claim", claim::claim))

@@ -1,0 +1,73 @@
+//! Looking at what cannot be counted as it happens, for whoever asks for the metrics.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::{App, Error};
+use crate::domain::time::MINUTE;
+use crate::metrics::readings::{Readings, ServerUse, Stored};
+use crate::store::Occupancy;
+
+/// Shorter than Prometheus waits for a page by default (10 s): then the rest of it is shown all the same.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The closer looks every 5 s; an invoice that ran out this long ago waits for a node that does not answer.
+const OVERDUE_AFTER: i64 = 10 * MINUTE;
+
+/// How things stand now; never fails, and says so where the database does not answer.
+pub async fn measure(app: &App) -> Readings {
+    let stored = match timeout(PATIENCE, stored(app)).await {
+        Ok(Ok(stored)) => Some(stored),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "the metrics could not be read from the database");
+            None
+        }
+        Err(_) => None,
+    };
+    Readings {
+        sells: app.obstacle().is_none(),
+        stream_open: app.health.is_stream_open(),
+        stream_age: app.health.stream_age(),
+        pools: app.store.pools(),
+        stored,
+    }
+}
+
+async fn stored(app: &App) -> Result<Stored, Error> {
+    let asked = Instant::now();
+    app.store.ping().await?;
+    let answered_in = asked.elapsed();
+    let now = app.clock.now();
+    let orders = app.store.count_open_orders(now.plus_millis(-OVERDUE_AFTER)).await?;
+    let occupancy = app.store.occupancy(now).await?;
+    let unhonoured = app.store.count_unhonoured_payments().await?;
+    let of_payments = unhonoured.into_iter().map(|(outcome, count)| (outcome.name(), count));
+    Ok(Stored {
+        answered_in,
+        creating: orders.creating,
+        pending: orders.pending - orders.overdue,
+        overdue: orders.overdue,
+        not_claimable: of_payments.chain([("server_without_key", on_servers_without_key(app, &occupancy))]).collect(),
+        servers: occupancy.iter().map(server_use).collect(),
+    })
+}
+
+/// Subscriptions that cannot be claimed, because the configuration does not name their server's key.
+fn on_servers_without_key(app: &App, occupancy: &[Occupancy]) -> u64 {
+    let has_key = |counts: &&Occupancy| app.shop.server(&counts.server).is_some_and(|known| known.public_key.is_some());
+    occupancy.iter().filter(|counts| !has_key(counts)).map(|counts| unsigned(counts.held)).sum()
+}
+
+fn server_use(counts: &Occupancy) -> ServerUse {
+    ServerUse {
+        id: counts.server.to_string(),
+        held: unsigned(counts.held),
+        reserved: unsigned(counts.reserved),
+        left: unsigned(counts.total - counts.held - counts.reserved),
+    }
+}
+
+/// The database keeps these counts from falling below zero.
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,142 @@
+//! What the service counts of itself, for Prometheus: `table` holds every metric with its name and meaning.
+//!
+//! Everybody may record here; recording is an atomic addition or a short lock, never a wait. What only a look can tell,
+//! such as how many orders are open, comes as [`readings::Readings`] when somebody asks. No label names a customer, an
+//! order, a key or an address: its values are from a fixed list, or the id of a configured server.
+
+mod age;
+pub mod readings;
+mod table;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+
+use crate::domain::money::Msats;
+use crate::domain::payment::Outcome;
+use age::Age;
+use readings::Readings;
+use table::{CLASSES, Table, labels};
+
+/// The media type of [`Metrics::show`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The counters of one process. Clones share them.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    table: Table,
+    registry: Registry,
+    /// When the last whole sweep began.
+    swept: Age,
+}
+
+/// Counts the answers of a list of routes.
+#[derive(Debug, Clone)]
+pub struct Requests(Arc<[[Counter; CLASSES.len()]]>);
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let table = Table::new(&mut registry);
+        Self(Arc::new(Inner { table, registry, swept: Age::default() }))
+    }
+}
+
+impl Metrics {
+    /// Counters for these routes; a route's number is its place in the list.
+    ///
+    /// They are looked up here, once, so that a request costs no more than one atomic addition.
+    pub fn requests(&self, routes: &[&'static str]) -> Requests {
+        let requests = &self.0.table.program.requests;
+        let counter = |route, class| requests.get_or_create_owned(&labels([("route", route), ("class", class)]));
+        Requests(routes.iter().map(|route| CLASSES.map(|class| counter(route, class))).collect())
+    }
+
+    /// An order came to this state.
+    pub fn order(&self, state: &'static str) {
+        self.0.table.orders.came_to.get_or_create(&labels([("state", state)])).inc();
+    }
+
+    /// A payment was entered, this long after the node settled it.
+    pub fn payment(&self, outcome: Outcome, excess: Msats, lag: Duration) {
+        let payments = &self.0.table.payments;
+        payments.entered.get_or_create(&labels([("outcome", outcome.name())])).inc();
+        payments.lag.observe(lag.as_secs_f64());
+        if excess.get() > 0 {
+            payments.overpaid.inc();
+            payments.overpaid_msat.inc_by(excess.get());
+        }
+    }
+
+    /// So many settlements that the node told of could not be entered yet.
+    pub fn unapplied(&self, settlements: usize) {
+        self.0.table.payments.unapplied.set(i64::try_from(settlements).unwrap_or(i64::MAX));
+    }
+
+    /// A call to the node ended; `failure` is why it brought no answer.
+    pub fn lnd_call(&self, method: &'static str, took: Duration, failure: Option<&'static str>) {
+        let node = &self.0.table.node;
+        node.calls.get_or_create(&labels([("method", method)])).observe(took.as_secs_f64());
+        if let Some(kind) = failure {
+            node.errors.get_or_create(&labels([("method", method), ("kind", kind)])).inc();
+        }
+    }
+
+    /// A sweep that began then compared every open order, and applied what it found.
+    pub fn swept(&self, began: Instant) {
+        self.0.swept.mark(began);
+    }
+
+    pub fn sweep_failed(&self) {
+        self.0.table.node.failed_sweeps.inc();
+    }
+
+    /// A write waited so long until it could begin.
+    pub fn write_waited(&self, waited: Duration) {
+        self.0.table.database.write_waits.observe(waited.as_secs_f64());
+    }
+
+    /// Everything as text, in the form of `OpenMetrics`. One caller at a time: it writes the readings into the table.
+    ///
+    /// # Errors
+    /// Never in practice: it is written to memory.
+    pub fn show(&self, readings: &Readings) -> Result<String, fmt::Error> {
+        let Inner { table, registry, swept } = &*self.0;
+        readings.enter(table);
+        table.node.sweep_age.set(swept.elapsed().as_secs_f64());
+        table.program.memory.set(resident_bytes());
+        let mut text = String::new();
+        encode(&mut text, registry)?;
+        Ok(text)
+    }
+}
+
+impl Requests {
+    pub fn count(&self, route: usize, status: u16) {
+        let class = usize::from(status / 100).wrapping_sub(1);
+        if let Some(counter) = self.0.get(route).and_then(|classes| classes.get(class)) {
+            counter.inc();
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// As Linux tells it (`VmRSS` of proc(5), in KiB); 0 where it does not.
+fn resident_bytes() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<i64>().ok());
+    kib.unwrap_or(0) * 1024
+}

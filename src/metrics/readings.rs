@@ -1,0 +1,106 @@
+//! What is looked at when somebody asks for the metrics, rather than counted as it happens.
+
+use std::time::Duration;
+
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::table::{Labels, Table, labels};
+
+/// The state of things now.
+#[derive(Debug, Clone)]
+pub struct Readings {
+    /// Whether a new order would be taken.
+    pub sells: bool,
+    /// Whether the stream of settlements is open at the node.
+    pub stream_open: bool,
+    /// Since the stream last showed a settlement, or since the start.
+    pub stream_age: Duration,
+    pub pools: Vec<PoolUse>,
+    /// Nothing while the database does not answer.
+    pub stored: Option<Stored>,
+}
+
+/// A pool of connections to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    pub name: &'static str,
+    pub idle: usize,
+    pub in_use: usize,
+    pub most: u32,
+}
+
+/// What the database says.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// How long a trivial question took, with its wait for a connection.
+    pub answered_in: Duration,
+    pub creating: u64,
+    /// Whose invoice has not run out, or only just.
+    pub pending: u64,
+    /// Whose invoice ran out so long ago that the order should be closed.
+    pub overdue: u64,
+    /// Why money gave its payer nothing that can be claimed, and how often.
+    pub not_claimable: Vec<(&'static str, u64)>,
+    pub servers: Vec<ServerUse>,
+}
+
+/// The slots of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerUse {
+    pub id: String,
+    pub held: u64,
+    pub reserved: u64,
+    pub left: u64,
+}
+
+impl Readings {
+    /// Writes them into the table; what cannot be told now is not shown, rather than shown as it was.
+    pub(super) fn enter(&self, table: &Table) {
+        table.orders.sells.set(i64::from(self.sells));
+        table.node.stream_open.set(i64::from(self.stream_open));
+        table.node.stream_age.set(self.stream_age.as_secs_f64());
+        for pool in &self.pools {
+            pool.enter(table);
+        }
+        table.database.up.set(i64::from(self.stored.is_some()));
+        for family in [&table.orders.open, &table.orders.invoices, &table.orders.slots, &table.payments.not_claimable] {
+            family.clear();
+        }
+        if let Some(stored) = &self.stored {
+            stored.enter(table);
+        }
+    }
+}
+
+impl PoolUse {
+    fn enter(&self, table: &Table) {
+        let state = |state| labels([("pool", self.name), ("state", state)]);
+        set(&table.database.connections, &state("idle"), self.idle);
+        set(&table.database.connections, &state("in_use"), self.in_use);
+        set(&table.database.most_connections, &labels([("pool", self.name)]), self.most);
+    }
+}
+
+impl Stored {
+    fn enter(&self, table: &Table) {
+        table.database.answer.set(self.answered_in.as_secs_f64());
+        set(&table.orders.open, &labels([("state", "creating")]), self.creating);
+        set(&table.orders.open, &labels([("state", "pending")]), self.pending + self.overdue);
+        set(&table.orders.invoices, &labels([("overdue", "no")]), self.pending);
+        set(&table.orders.invoices, &labels([("overdue", "yes")]), self.overdue);
+        for (reason, count) in &self.not_claimable {
+            set(&table.payments.not_claimable, &labels([("reason", reason)]), *count);
+        }
+        for server in &self.servers {
+            let slots = |state| labels([("server", &server.id), ("state", state)]);
+            set(&table.orders.slots, &slots("held"), server.held);
+            set(&table.orders.slots, &slots("reserved"), server.reserved);
+            set(&table.orders.slots, &slots("left"), server.left);
+        }
+    }
+}
+
+fn set(family: &Family<Labels, Gauge>, labels: &Labels, count: impl TryInto<i64>) {
+    family.get_or_create(labels).set(count.try_into().unwrap_or(i64::MAX));
+}
