@@ -21,13 +21,14 @@
 //! | [`lifecycle`] | starts everything, stops everything |
 //! | [`cli`] | the commands |
 //!
-//! Beside them, for everybody: [`clock`], [`metrics`], [`random`] and [`stop`]; and [`lnd_proto`], LND's messages, for
-//! `lnd` and `lnd_simulator`.
+//! Beside them, for everybody: [`clock`], [`metrics`], [`random`] and [`stop`]; [`lnd_proto`], LND's messages, for
+//! `lnd` and `lnd_simulator`; and [`crash`], where tests kill the process, for `app`.
 
 pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crash;
 pub mod domain;
 pub mod http;
 pub mod lifecycle;

@@ -18,8 +18,9 @@ const ROWS: [&[&str]; 8] = [
 ];
 
 /// Modules beside the rows, each with those that may use it (`*` is everybody), as prefixes of a path under `src`.
-const BESIDE: [(&str, &[&str]); 6] = [
+const BESIDE: [(&str, &[&str]); 7] = [
     ("clock", &["*"]),
+    ("crash", &["app"]),
     ("metrics", &["*"]),
     ("random", &["*"]),
     ("stop", &["*"]),
@@ -28,8 +29,9 @@ const BESIDE: [(&str, &[&str]); 6] = [
 ];
 
 /// What the modules beside the rows may use.
-const NEEDED_BESIDE: [(&str, &[&str]); 6] = [
+const NEEDED_BESIDE: [(&str, &[&str]); 7] = [
     ("clock", &["domain"]),
+    ("crash", &[]),
     ("metrics", &["domain"]),
     ("random", &[]),
     ("stop", &[]),

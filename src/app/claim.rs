@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{App, Error, NO_SUCH_ORDER, Unavailable, ask_node, secrets};
 use crate::config::SecretText;
+use crate::crash::crash_point;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::domain::lightning::PaymentHash;
@@ -124,7 +125,9 @@ async fn first_claim(app: &App, claim: &Claim, order: &Order, subscription: &Sub
     let private = made.map(|private| secrets::seal_private_key(app, order.id, &private)).transpose()?;
     let mut tx = app.store.begin().await?;
     if bind(app, &mut tx, subscription.id, &binding, private).await? {
+        crash_point!("claim.before_commit");
         tx.commit().await?;
+        crash_point!("claim.committed");
         tracing::info!(order.id = %order.id, "a claim bound its key");
         app.changes.announce(order.id);
         return Ok(binding);

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::apply_invoice::apply_invoice;
 use super::{App, Error};
+use crate::crash::crash_point;
 use crate::domain::bolt11::Invoice;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::order::{Order, OrderState};
@@ -64,8 +65,12 @@ pub enum Closing {
 
 /// Asks the node to close an order that is not paid yet, and does as it says.
 pub async fn close(app: &App, order: &Order) -> Result<Closing, Error> {
+    crash_point!("close.before_cancel");
     match app.node.cancel_invoice(order.payment_hash).await {
-        Ok(Cancelled::Cancelled) => close_by_node(app, order).await.map(|()| Closing::Closed),
+        Ok(Cancelled::Cancelled) => {
+            crash_point!("close.cancelled");
+            close_by_node(app, order).await.map(|()| Closing::Closed)
+        }
         Ok(Cancelled::AlreadySettled) => settle_instead(app, order).await,
         Ok(Cancelled::Unknown) => close_unknown(app, order).await,
         Err(error) => {
@@ -77,6 +82,7 @@ pub async fn close(app: &App, order: &Order) -> Result<Closing, Error> {
 
 /// Paid at the last moment, or while we were away.
 async fn settle_instead(app: &App, order: &Order) -> Result<Closing, Error> {
+    crash_point!("close.already_settled");
     match app.node.lookup_invoice(order.payment_hash).await {
         Ok(Some(invoice)) => apply_invoice(app, &invoice, None).await.map(|()| Closing::Closed),
         Err(error) if error.is_retryable() => Ok(Closing::NodeSilent),
@@ -136,7 +142,9 @@ async fn expire(app: &App, order: &Order) -> Result<(), Error> {
         tx.release_reservation(order.id, now).await?;
         tx.record(app.new_id(), EventType::OrderExpired, Subject::Order(order.id), &json!({}), now).await?;
     }
+    crash_point!("expire.before_commit");
     tx.commit().await?;
+    crash_point!("expire.committed");
     if expired {
         app.metrics.order("expired");
     }
@@ -153,7 +161,9 @@ async fn abandon(app: &App, order: &Order) -> Result<(), Error> {
         tx.release_reservation(order.id, now).await?;
         tx.record(app.new_id(), EventType::OrderFailed, Subject::Order(order.id), &json!({}), now).await?;
     }
+    crash_point!("abandon.before_commit");
     tx.commit().await?;
+    crash_point!("abandon.committed");
     if failed {
         app.metrics.order("failed");
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{App, Error, NO_SUCH_KEY, Unavailable};
+use crate::crash::crash_point;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::order::{Order, OrderKind, OrderState};
 use crate::domain::subscription::Standing;
@@ -51,7 +52,9 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
     });
     tx.record(app.new_id(), EventType::OrderCreated, Subject::Order(new.id), &data, new.created_at).await?;
     let order = tx.lock_order(new.id).await?.ok_or(Error::NotFound("the order that was just stored"))?;
+    crash_point!("open_order.before_commit");
     tx.commit().await?;
+    crash_point!("open_order.committed");
     app.metrics.order(order.state.name());
     Ok(order)
 }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::circuit_breaker::Attempt;
 use super::{App, Error, Unavailable, close_orders};
+use crate::crash::crash_point;
 use crate::domain::bolt11::{Expected, Invoice};
 use crate::domain::lightning::NodeId;
 use crate::domain::order::{Order, OrderState};
@@ -46,7 +47,9 @@ async fn store_invoice(app: &App, order: Uuid, invoice: &Invoice, add_index: u64
     let mut tx = app.store.begin().await?;
     let is_pending = tx.mark_pending(order, invoice, add_index).await?;
     let order = tx.lock_order(order).await?.ok_or(Error::NotFound("an order that was just stored"))?;
+    crash_point!("store_invoice.before_commit");
     tx.commit().await?;
+    crash_point!("store_invoice.committed");
     if is_pending {
         app.metrics.order("pending");
     }
@@ -81,14 +84,19 @@ async fn ask(app: &App, order: &Order, attempt: Attempt) -> Result<(String, u64)
         attempt.answered();
     }
     match added {
-        Ok(added) => Ok((added.payment_request, added.add_index)),
+        Ok(added) => {
+            crash_point!("request_invoice.added");
+            Ok((added.payment_request, added.add_index))
+        }
         Err(lnd::Error::AlreadyExists) => existing(app, order).await,
         Err(error) => Err(error),
     }
 }
 
 async fn existing(app: &App, order: &Order) -> Result<(String, u64), lnd::Error> {
-    match app.node.lookup_invoice(order.payment_hash).await? {
+    let found = app.node.lookup_invoice(order.payment_hash).await?;
+    crash_point!("request_invoice.found");
+    match found {
         Some(invoice) if invoice.state != InvoiceState::Canceled => Ok((invoice.payment_request, invoice.add_index)),
         _ => Err(rejected("an earlier invoice of this order was cancelled".into())),
     }

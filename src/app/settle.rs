@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::deliver::{Delivered, deliver};
 use super::{App, Error};
+use crate::crash::crash_point;
 use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::lightning::{NodeId, PaymentHash};
@@ -73,7 +74,9 @@ async fn attempt(
         return Ok(None);
     };
     advance(&mut tx, progress, now).await?;
+    crash_point!("settle.before_commit");
     tx.commit().await?;
+    crash_point!("settle.committed");
     if let Settled::Now(outcome) = settled {
         count(app, &order, evidence, outcome, now);
         let payment_hash = order.payment_hash.prefix();
@@ -104,7 +107,10 @@ pub async fn pass_over(app: &App, progress: Option<Progress>) -> Result<(), Erro
     }
     let mut tx = app.store.begin().await?;
     advance(&mut tx, progress, app.clock.now()).await?;
-    Ok(tx.commit().await?)
+    crash_point!("pass_over.before_commit");
+    tx.commit().await?;
+    crash_point!("pass_over.committed");
+    Ok(())
 }
 
 /// Keeps a payment whose order this database does not know, but whose memo is ours: the backup was restored.
@@ -124,7 +130,9 @@ pub async fn record_orphan(
         tracing::error!(order.id = %named, "a payment names an order that is not in this database");
     }
     advance(&mut tx, progress, now).await?;
+    crash_point!("record_orphan.before_commit");
     tx.commit().await?;
+    crash_point!("record_orphan.committed");
     if is_new {
         app.metrics.payment(Outcome::Orphaned, Msats::new(0), lag(evidence, now));
     }
