@@ -1,0 +1,140 @@
+//! The checker finds what is wrong: each of its rules is broken once, in books that were right.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use sqlx::{AnyConnection, AssertSqlSafe};
+use wiretoll::lnd::Node;
+
+use crate::books::Books;
+use crate::checker::{RULES, check};
+use crate::client::{Client, Config, Order, Payment, Wish, a_key};
+use crate::on_both_databases;
+use crate::world::{On, World};
+
+/// What to break, and the rule that must say so.
+const FAULTS: [(&str, &str); 31] = [
+    ("DELETE FROM payments WHERE outcome = 'applied_late'", "a settled invoice is one payment of its amount"),
+    (
+        "UPDATE payments SET amount = amount + 1 WHERE outcome = 'applied'",
+        "a settled invoice is one payment of its amount",
+    ),
+    ("UPDATE payments SET settled_at = settled_at + 1", "a settled invoice is one payment of its amount"),
+    ("UPDATE payments SET external_id = 'x' WHERE outcome = 'applied_late'", "a payment is a settled invoice"),
+    ("DELETE FROM payments WHERE outcome = 'applied_late'", "no satoshi comes or goes"),
+    (
+        "UPDATE payments SET outcome = 'refund_due' WHERE outcome = 'applied'",
+        "a payment's outcome is what became of its order",
+    ),
+    (
+        "UPDATE payments SET outcome = 'applied' WHERE outcome = 'applied_late'",
+        "a payment's outcome is what became of its order",
+    ),
+    (
+        "UPDATE payments SET excess = 1 WHERE outcome = 'applied_late'",
+        "a payment's outcome is what became of its order",
+    ),
+    ("UPDATE payments SET order_id = NULL, outcome = 'orphaned'", "a payment's outcome is what became of its order"),
+    ("DELETE FROM grants WHERE kind = 'renewal'", "what was applied is one grant"),
+    ("UPDATE grants SET months = months + 1 WHERE kind = 'renewal'", "what was applied is one grant"),
+    (
+        "INSERT INTO grants (id, order_id, kind, subscription_id, sequence, months, granted_at) \
+         SELECT 'twice', order_id, 'referral', subscription_id, sequence + 9, months, granted_at FROM grants \
+         WHERE kind = 'renewal'",
+        "what was applied is one grant",
+    ),
+    (
+        "UPDATE grants SET order_id = (SELECT id FROM orders WHERE state = 'expired') WHERE kind = 'renewal'",
+        "there is no grant without its payment",
+    ),
+    ("UPDATE subscriptions SET ends_at = ends_at + 1", "a subscription lasts as long as its grants"),
+    ("UPDATE grants SET sequence = sequence + 1 WHERE kind = 'renewal'", "a subscription lasts as long as its grants"),
+    (
+        "UPDATE orders SET state = 'pending', closed_at = NULL WHERE state = 'expired'",
+        "an order stands as its invoice does at the node",
+    ),
+    ("UPDATE orders SET amount_msat = amount_msat + 1", "an order stands as its invoice does at the node"),
+    ("UPDATE orders SET payment_hash = 'x' WHERE state = 'expired'", "an order stands as its invoice does at the node"),
+    ("DELETE FROM orders WHERE state = 'expired'", "an invoice of ours is known"),
+    ("UPDATE slots SET peer_id = NULL WHERE n = 0", "a slot has one peer, and the counts say so"),
+    ("UPDATE servers SET slots_held = slots_held + 1", "a slot has one peer, and the counts say so"),
+    (
+        "UPDATE peers SET holder_kind = NULL, holder_id = NULL, public_key = NULL, key_id = NULL, \
+         sealed_preshared_key = NULL, reserved_by_order = (SELECT id FROM orders WHERE state = 'expired') WHERE slot = 0",
+        "an order that can be paid has its slot, a dead one none",
+    ),
+    ("UPDATE peers SET holder_id = 'nobody' WHERE slot = 0", "a held subscription has one peer"),
+    ("UPDATE subscription_keys SET released_at = 1", "a bound key is its subscription's alone"),
+    ("DELETE FROM events WHERE type = 'order.paid_late'", "an order's story is told once"),
+    ("UPDATE events SET type = 'order.paid' WHERE type = 'order.created'", "an order's story is told once"),
+    (
+        "UPDATE events SET type = 'subscription.created' WHERE type = 'claim.bound'",
+        "a subscription's story is told once",
+    ),
+    ("UPDATE events SET sequence = sequence + 10 WHERE sequence > 0", "events are numbered without a gap"),
+    ("UPDATE settlement_cursor SET settle_index = settle_index + 1", "the position is a settlement of the node"),
+    ("UPDATE peers SET public_key = 'another' WHERE slot = 0", "a claimed config is what is stored, and nobody else's"),
+    ("UPDATE idempotency_keys SET order_id = 'none'", "a remembered key stands for a stored order"),
+];
+
+on_both_databases!(the_checker_finds_each_planted_fault);
+
+/// Two subscriptions, one of them renewed and the other paid late, and an order that nobody paid.
+async fn the_checker_finds_each_planted_fault(on: On) {
+    let mut world = World::open(on).await;
+    let configs = trade(&world.client(1)).await;
+    world.checks_out(&configs).await;
+    world.kill_service(0);
+
+    let config = world.config();
+    let (node, mut database) = (Node::new(&config.lnd), world.database().await);
+    let books = Books::read(&node, &mut database, &config, &configs).await;
+    let outcomes: BTreeSet<_> = books.payments.iter().map(|payment| payment.outcome.as_str()).collect();
+    assert_eq!(outcomes, BTreeSet::from(["applied", "applied_late"]));
+    assert_eq!((books.orders_in("expired"), books.payments.len(), books.subscriptions.len()), (1, 3, 2));
+
+    let mut broken = BTreeSet::new();
+    for (fault, rule) in FAULTS {
+        run(&mut database, "BEGIN").await;
+        run(&mut database, fault).await;
+        let found = check(&Books::read(&node, &mut database, &config, &configs).await);
+        assert!(found.iter().any(|wrong| wrong.starts_with(&format!("{rule}: "))), "{fault}: {found:#?}");
+        broken.insert(rule);
+        run(&mut database, "ROLLBACK").await;
+    }
+
+    assert_eq!(broken, RULES.iter().map(|(rule, _)| *rule).collect(), "a rule that nothing breaks says nothing");
+    let right = check(&Books::read(&node, &mut database, &config, &configs).await);
+    assert_eq!(right, [""; 0], "it changed nothing");
+}
+
+async fn trade(client: &Client) -> Vec<Config> {
+    let mut chance = fastrand::Rng::new();
+    let key = a_key(&mut chance);
+    let first = order(client, &Wish::to_buy("eu-de", 1, Some(&key), &mut chance)).await;
+    pay(client, &first).await;
+    let renewal = order(client, &Wish::to_renew(&key, 3, &mut chance)).await;
+    pay(client, &renewal).await;
+    // The node's canceller rests, so that a payment comes after the invoice's time; then it goes on with the other.
+    let late = order(client, &Wish::to_buy("eu-de", 1, None, &mut chance)).await;
+    let unpaid = order(client, &Wish::to_buy("eu-de", 1, None, &mut chance)).await;
+    assert!(client.control_node("/faults", &json!({ "fault": "pause_canceller" })).await);
+    assert!(client.control_node("/clock/advance", &json!({ "seconds": 90 })).await);
+    pay(client, &late).await;
+    assert!(client.control_node("/faults", &json!({ "fault": "resume_canceller" })).await);
+    client.until_expired(&unpaid.hash).await;
+    vec![client.claim(&first.hash).await.unwrap(), client.claim(&late.hash).await.unwrap()]
+}
+
+async fn order(client: &Client, wish: &Wish) -> Order {
+    client.order(wish).await.unwrap()
+}
+
+async fn pay(client: &Client, order: &Order) {
+    assert_eq!(client.pay(order, order.msat).await, Payment::Arrived);
+    client.until_paid(&order.hash).await;
+}
+
+async fn run(database: &mut AnyConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *database).await.unwrap();
+}

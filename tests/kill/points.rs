@@ -1,0 +1,318 @@
+//! Each crash point in turn: the service dies there, comes back, and the client's repetition ends well.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
+use wiretoll::crash::POINTS;
+use wiretoll::lnd::InvoiceState;
+
+use crate::client::{Client, Config, Order, Payment, Wish, a_key};
+use crate::on_both_databases;
+use crate::world::{On, World};
+
+/// What a customer does, or what befalls an order, while the service dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Story {
+    /// Order, pay, wait, claim twice.
+    Purchase,
+    /// The same with more months for a key.
+    Renewal,
+    /// The invoice is at the node, and the service does not know that.
+    LostAnswer,
+    /// It is paid besides, before the service knows of it.
+    PaidUnseen,
+    /// It is cancelled besides.
+    CancelledUnseen,
+    /// Nobody pays.
+    Expiry,
+    /// Paid just before it is closed, and no event tells.
+    LastMoment,
+    /// Somebody else's invoice on the same node is paid.
+    Stranger,
+    /// The database is restored from a copy that does not know the order.
+    Restored,
+}
+
+const STORIES: [(Story, &[&str]); 9] = [
+    (
+        Story::Purchase,
+        &[
+            "open_order.before_commit",
+            "open_order.committed",
+            "request_invoice.added",
+            "store_invoice.before_commit",
+            "store_invoice.committed",
+            "settle.before_commit",
+            "settle.committed",
+            "claim.before_commit",
+            "claim.committed",
+        ],
+    ),
+    (
+        Story::Renewal,
+        &[
+            "open_order.before_commit",
+            "open_order.committed",
+            "request_invoice.added",
+            "store_invoice.before_commit",
+            "store_invoice.committed",
+            "settle.before_commit",
+            "settle.committed",
+        ],
+    ),
+    (Story::LostAnswer, &["request_invoice.found"]),
+    (Story::PaidUnseen, &["store_invoice.committed", "settle.before_commit"]),
+    (Story::CancelledUnseen, &["abandon.before_commit", "abandon.committed"]),
+    (Story::Expiry, &["close.before_cancel", "close.cancelled", "expire.before_commit", "expire.committed"]),
+    (Story::LastMoment, &["close.already_settled"]),
+    (Story::Stranger, &["pass_over.before_commit", "pass_over.committed"]),
+    (Story::Restored, &["record_orphan.before_commit", "record_orphan.committed"]),
+];
+
+/// So many stories of one test at a time; most of each is waiting.
+const AT_A_TIME: usize = 3;
+
+on_both_databases!(
+    a_purchase,
+    a_renewal,
+    an_invoice_whose_answer_was_lost,
+    an_invoice_that_was_paid_unseen,
+    an_invoice_that_was_cancelled_unseen,
+    an_expiry,
+    a_payment_at_the_last_moment,
+    a_payment_to_somebody_else,
+    a_restored_database,
+);
+
+async fn a_purchase(on: On) {
+    everywhere(on, Story::Purchase).await;
+}
+
+async fn a_renewal(on: On) {
+    everywhere(on, Story::Renewal).await;
+}
+
+async fn an_invoice_whose_answer_was_lost(on: On) {
+    everywhere(on, Story::LostAnswer).await;
+}
+
+async fn an_invoice_that_was_paid_unseen(on: On) {
+    everywhere(on, Story::PaidUnseen).await;
+}
+
+async fn an_invoice_that_was_cancelled_unseen(on: On) {
+    everywhere(on, Story::CancelledUnseen).await;
+}
+
+async fn an_expiry(on: On) {
+    everywhere(on, Story::Expiry).await;
+}
+
+async fn a_payment_at_the_last_moment(on: On) {
+    everywhere(on, Story::LastMoment).await;
+}
+
+async fn a_payment_to_somebody_else(on: On) {
+    everywhere(on, Story::Stranger).await;
+}
+
+async fn a_restored_database(on: On) {
+    everywhere(on, Story::Restored).await;
+}
+
+/// A story dies at its points or fails; so what stands in the table, in the code and in the stories has been reached.
+#[test]
+fn every_point_of_the_table_stands_in_the_code_once_and_is_reached() {
+    let table: BTreeSet<&str> = POINTS.into();
+    assert_eq!(table.len(), POINTS.len(), "a point is there twice");
+    let told: BTreeSet<&str> = STORIES.iter().flat_map(|(_, points)| points.iter().copied()).collect();
+    assert_eq!(told, table);
+
+    let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/app");
+    let mut in_code: Vec<String> = Vec::new();
+    for file in std::fs::read_dir(app).unwrap() {
+        let code = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let points = code.split("crash_point!(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+        in_code.extend(points);
+    }
+    in_code.sort();
+    assert_eq!(in_code, table.into_iter().collect::<Vec<_>>());
+}
+
+async fn everywhere(on: On, story: Story) {
+    let (_, points) = STORIES.iter().find(|(other, _)| *other == story).unwrap();
+    let told = points.iter().map(|point| async move {
+        eprintln!("{on:?}: {story:?} dies at {point}");
+        tell(on, story, point).await;
+    });
+    stream::iter(told).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
+}
+
+async fn tell(on: On, story: Story, point: &str) {
+    match story {
+        Story::Purchase => purchase(on, point).await,
+        Story::Renewal => renewal(on, point).await,
+        Story::LostAnswer => lost_answer(on, point).await,
+        Story::PaidUnseen => paid_unseen(on, point).await,
+        Story::CancelledUnseen => cancelled_unseen(on, point).await,
+        Story::Expiry => expiry(on, point).await,
+        Story::LastMoment => last_moment(on, point).await,
+        Story::Stranger => stranger(on, point).await,
+        Story::Restored => restored(on, point).await,
+    }
+}
+
+fn a_month() -> Wish {
+    Wish::to_buy("eu-de", 1, None, &mut fastrand::Rng::new())
+}
+
+/// From the wish to the payment that is seen.
+async fn buy(client: &Client, wish: &Wish) -> Order {
+    let order = client.order(wish).await.unwrap();
+    assert_eq!(client.pay(&order, order.msat).await, Payment::Arrived);
+    client.until_paid(&order.hash).await;
+    order
+}
+
+async fn buy_and_claim(client: &Client, wish: &Wish) -> Config {
+    let order = buy(client, wish).await;
+    let config = client.claim(&order.hash).await.unwrap();
+    assert_eq!(client.claim(&order.hash).await.unwrap(), config, "a repeated claim");
+    config
+}
+
+async fn purchase(on: On, point: &str) {
+    let mut world = World::new(on, 1, Duration::ZERO).await;
+    let (client, wish) = (world.client(1), a_month());
+    world.die_at(point, buy_and_claim(&client, &wish)).await;
+    world.start_service(0).await;
+    let config = buy_and_claim(&client, &wish).await;
+    let books = world.checks_out(&[config]).await;
+    assert_eq!((books.orders_in("paid"), books.orders.len()), (1, 1));
+}
+
+async fn renewal(on: On, point: &str) {
+    let mut world = World::open(on).await;
+    let (client, mut chance) = (world.client(1), fastrand::Rng::new());
+    let key = a_key(&mut chance);
+    let config = buy_and_claim(&client, &Wish::to_buy("eu-de", 1, Some(&key), &mut chance)).await;
+    let wish = Wish::to_renew(&key, 3, &mut chance);
+    world.die_at(point, buy(&client, &wish)).await;
+    world.start_service(0).await;
+    buy(&client, &wish).await;
+    let books = world.checks_out(&[config]).await;
+    assert_eq!((books.orders_in("paid"), books.orders.len(), books.subscriptions.len()), (2, 2, 1));
+}
+
+async fn lost_answer(on: On, point: &str) {
+    let mut world = World::new(on, 1, Duration::ZERO).await;
+    let (client, wish) = (world.client(1), a_month());
+    world.die_at("request_invoice.added", client.order(&wish)).await;
+    world.die_at(point, client.order(&wish)).await;
+    world.start_service(0).await;
+    let config = buy_and_claim(&client, &wish).await;
+    let books = world.checks_out(&[config]).await;
+    assert_eq!((books.orders.len(), books.invoices.len()), (1, 1));
+}
+
+async fn paid_unseen(on: On, point: &str) {
+    let mut world = World::new(on, 1, Duration::ZERO).await;
+    let (client, wish) = (world.client(1), a_month());
+    world.die_at("request_invoice.added", client.order(&wish)).await;
+    let invoice = world.books(&[]).await.invoices.remove(0);
+    let seen = Order {
+        hash: invoice.payment_hash.to_string(),
+        invoice: invoice.payment_request,
+        msat: invoice.amount.get(),
+        expires_at: invoice.created_at,
+    };
+    assert_eq!(client.pay(&seen, seen.msat).await, Payment::Arrived);
+    world.die_at(point, client.order(&wish)).await;
+    world.start_service(0).await;
+    let config = buy_and_claim(&client, &wish).await;
+    assert_eq!(config.hash, seen.hash);
+    world.checks_out(&[config]).await;
+}
+
+/// The key of an order that came to nothing starts a new one.
+async fn cancelled_unseen(on: On, point: &str) {
+    let mut world = World::new(on, 1, Duration::ZERO).await;
+    let (client, wish) = (world.client(1), a_month());
+    world.die_at("request_invoice.added", client.order(&wish)).await;
+    assert!(client.control_node("/clock/advance", &json!({ "seconds": 120 })).await);
+    world.die_at(point, client.order(&wish)).await;
+    world.start_service(0).await;
+    let config = buy_and_claim(&client, &wish).await;
+    let books = world.checks_out(&[config]).await;
+    assert_eq!((books.orders_in("failed"), books.orders_in("paid")), (1, 1));
+}
+
+/// The node's clock is behind, so that the invoice runs out a few seconds after it was made, and not first at the node.
+async fn expiry(on: On, point: &str) {
+    let mut world = World::new(on, 1, Duration::from_secs(52)).await;
+    let (client, wish) = (world.client(1), a_month());
+    let meanwhile = async { client.order(&wish).await.unwrap() };
+    world.die_at(point, meanwhile).await;
+    let unpaid = world.books(&[]).await.orders.remove(0);
+    world.start_service(0).await;
+    client.until_expired(&unpaid.payment_hash).await;
+    let books = world.checks_out(&[]).await;
+    assert_eq!(books.orders_in("expired"), 1);
+}
+
+async fn last_moment(on: On, point: &str) {
+    let mut world = World::new(on, 1, Duration::from_secs(52)).await;
+    let client = world.client(1);
+    let meanwhile = async {
+        loop {
+            // A look at the node that happens to come now finds the payment: then the next one.
+            let order = client.order(&a_month()).await.unwrap();
+            assert!(client.control_node("/faults", &json!({ "fault": "lose_event", "nth": 1 })).await);
+            client.pay(&order, order.msat).await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+    };
+    world.die_at(point, meanwhile).await;
+    world.start_service(0).await;
+    let books = world.checks_out(&[]).await;
+    assert_eq!(books.orders_in("paid"), books.orders.len());
+}
+
+async fn stranger(on: On, point: &str) {
+    let mut world = World::new(on, 1, Duration::ZERO).await;
+    let client = world.client(1);
+    let meanwhile = async {
+        loop {
+            assert!(client.control_node("/faults", &json!({ "fault": "backlog", "settled": 1 })).await);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    world.die_at(point, meanwhile).await;
+    world.start_service(0).await;
+    let config = buy_and_claim(&client, &a_month()).await;
+    let books = world.checks_out(&[config]).await;
+    assert_eq!(books.payments.len(), 1);
+}
+
+async fn restored(on: On, point: &str) {
+    let mut world = World::open(on).await;
+    let client = world.client(1);
+    let config = buy_and_claim(&client, &a_month()).await;
+    world.kill_service(0);
+    let copy = world.backup().await;
+    world.start_service(0).await;
+    let forgotten = client.order(&a_month()).await.unwrap();
+    world.kill_service(0);
+    world.restore(&copy);
+    assert_eq!(client.pay(&forgotten, forgotten.msat).await, Payment::Arrived);
+    world.die_at(point, std::future::pending::<()>()).await;
+    world.start_service(0).await;
+    let books = world.checks_out(&[config]).await;
+    let outcomes: Vec<_> = books.payments.iter().map(|payment| payment.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["applied", "orphaned"]);
+    let settled = books.invoices.iter().filter(|invoice| matches!(invoice.state, InvoiceState::Settled(_)));
+    assert_eq!(settled.count(), 2);
+}
