@@ -27,8 +27,9 @@ const LONGEST_WAIT_SECONDS: u64 = 30;
 #[into_params(parameter_in = Query)]
 pub struct CheckQuery {
     /// Wait so many seconds for a change before answering.
-    #[param(minimum = 1, maximum = 30)]
-    wait: Option<u64>,
+    // Read as text, so that what is no number is refused in our own words.
+    #[param(minimum = 1, maximum = 30, value_type = Option<u64>)]
+    wait: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -116,7 +117,7 @@ pub async fn check(
     query: Query<CheckQuery>,
 ) -> Result<HttpResponse, Error> {
     let hash = admitted_hash(&shared.limits, shared.client(&request), &path)?;
-    let wait = query.wait.map(checked_wait).transpose()?;
+    let wait = query.wait.as_deref().map(checked_wait).transpose()?;
     let known = request.headers().get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
     let first = check_order(&shared.app, hash).await?;
     let seen = match wait {
@@ -149,11 +150,10 @@ pub fn admitted_hash(limits: &RateLimits, client: AddressPrefix, path: &str) -> 
     Ok(hash)
 }
 
-fn checked_wait(seconds: u64) -> Result<Duration, Error> {
-    if (1..=LONGEST_WAIT_SECONDS).contains(&seconds) {
-        return Ok(Duration::from_secs(seconds));
-    }
-    Err(Error::invalid(format!("wait must be 1 to {LONGEST_WAIT_SECONDS} seconds")))
+fn checked_wait(text: &str) -> Result<Duration, Error> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=LONGEST_WAIT_SECONDS).contains(seconds));
+    let wait = seconds.map(Duration::from_secs);
+    wait.ok_or_else(|| Error::invalid(format!("wait must be 1 to {LONGEST_WAIT_SECONDS} seconds, such as ?wait=20")))
 }
 
 fn answer(seen: &CheckResponse, known: &str) -> HttpResponse {
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_wait_lasts_1_to_30_seconds() {
-        assert!(checked_wait(1).is_ok() && checked_wait(30).is_ok());
-        assert!(checked_wait(0).is_err() && checked_wait(31).is_err());
+        assert!(checked_wait("1").is_ok() && checked_wait("30").is_ok());
+        assert!(checked_wait("0").is_err() && checked_wait("31").is_err());
     }
 }

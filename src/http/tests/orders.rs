@@ -145,6 +145,7 @@ async fn a_long_poll_ends_with_its_time_and_with_the_server() {
     for bad in ["0", "31", "-1", "x", "99999999999999999999", ""] {
         let answer = instance.get(&format!("{}?wait={bad}", path())).await;
         assert_eq!((answer.status, answer.error().as_str()), (400, "ERR_INVALID_INPUT"), "{bad}");
+        assert_eq!(answer.json()["message"], "wait must be 1 to 30 seconds, such as ?wait=20", "{bad}");
     }
 }
 
