@@ -192,6 +192,13 @@ mod tests {
             prop_assert!(worth(sats) >= price && worth(sats - 1) < price);
         }
 
+        /// What arrived is the price and the excess, to the msat; less than the price has no excess.
+        #[test]
+        fn scenario_18_price_and_excess_are_what_arrived(price in 1_u64..=100_000_000_000, arrived in 0_u64..=200_000_000_000) {
+            let excess = Msats(arrived).excess_over(Msats(price)).get();
+            prop_assert_eq!(excess + price.min(arrived), arrived);
+        }
+
         #[test]
         fn scenario_18_sats_survive_the_way_to_msats_and_back(sats in 1_u64..=100_000_000) {
             prop_assert_eq!(Sats(sats).to_msats().to_sats_rounded_up(), Sats(sats));

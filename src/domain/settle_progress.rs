@@ -118,5 +118,23 @@ mod tests {
             prop_assert!((1..=progress.reached()).all(|index| arrivals.contains(&index)));
             prop_assert!(!arrivals.contains(&(progress.reached() + 1)));
         }
+
+        /// Whatever arrives and whenever gaps are passed, the position moves forward only, over each index once.
+        #[test]
+        fn scenario_49_the_position_only_moves_forward(
+            steps in proptest::collection::vec(proptest::option::weighted(0.9, 1_u64..40), 0..60)
+        ) {
+            let mut progress = SettleProgress::default();
+            for step in steps {
+                let next = step.map_or_else(|| progress.over_gaps(), |index| progress.after(index, hash(index)));
+                prop_assert!(next.reached() >= progress.reached());
+                if let Some(position) = next.position() {
+                    prop_assert!(position.previous_index < position.settle_index);
+                    prop_assert_eq!(position.payment_hash, hash(position.settle_index));
+                }
+                progress = next;
+            }
+            prop_assert!(!progress.over_gaps().has_gap());
+        }
     }
 }

@@ -133,5 +133,17 @@ mod tests {
                 before = Some(end);
             }
         }
+
+        /// Paid before each end, grants are worth all of their months from the first one: time of payment is no matter.
+        #[test]
+        fn early_renewals_add_up(start in 0_i64..4_000_000_000_000, months in proptest::collection::vec(1_u32..=12, 1..8)) {
+            let granted_at = Timestamp::from_millis(start);
+            let end = ends_at(months.iter().map(|months| Grant { months: *months, granted_at })).unwrap();
+            let days = end.since(granted_at) / DAY;
+            let whole = i64::from(months.iter().sum::<u32>());
+            // Each month that a day was clamped in may cost up to three days, once: the day stays clamped from there.
+            let at_once = granted_at.plus_months(months.iter().sum()).unwrap().since(granted_at) / DAY;
+            prop_assert!((at_once - 3..=at_once).contains(&days) && days >= whole * 28);
+        }
     }
 }
