@@ -298,6 +298,11 @@ async fn serve_refuses_macaroons_that_can_spend_or_cannot_sell() {
     let can_spend = place.refused(&[]);
     assert!(can_spend.contains("so a thief of it could spend") && can_spend.contains(BAKE), "{can_spend}");
 
+    place.write("wiretoll.macaroon", "no macaroon");
+    let unreadable = place.refused(&[]);
+    assert_eq!(unreadable.matches("the settings for LND cannot be used").count(), 1, "{unreadable}");
+    assert!(unreadable.contains("wiretoll.macaroon: neither a binary macaroon nor"), "{unreadable}");
+
     let blind = place.node.macaroon("7", &["invoices:read", "invoices:write"]).await.unwrap();
     place.write("wiretoll.macaroon", blind.to_bytes());
     let cannot_sell = place.refused(&[]);
@@ -494,6 +499,11 @@ async fn orders_and_payments_are_listed_shown_and_resolved() {
     place.write("wiretoll.db", "");
     let (code, said) = place.run(&["payment", "list"], &[]);
     assert!(code == 1 && said.contains("not set up yet: start `wiretoll serve`"), "{said}");
+    let missing = place.refused(&[("WIRETOLL_DATABASE__URL", "sqlite:no/such/folder.db")]);
+    assert!(
+        missing.matches("cannot be opened").count() == 1 && missing.matches("No such file").count() == 1,
+        "{missing}"
+    );
     let (_serve, api) = place.serve();
     let (unpaid, paid) = (api.order().await, api.order().await);
     let more = PaymentOrder { amount_msat: Some(4_600_000), ..PaymentOrder::of(text(&paid, "invoice")) };
@@ -544,32 +554,33 @@ async fn scenario_52_an_orphan_is_adopted_beside_the_service() {
     api.until_paid(&lost).await;
     assert!(serve.terminate().0.success());
 
-    let copy = [("WIRETOLL_DATABASE__URL", "sqlite:copy.db")];
-    let (_serve, api) = place.serve_with(&copy);
+    let on_the_copy = [("WIRETOLL_DATABASE__URL", "sqlite:copy.db")];
+    let (_serve, api) = place.serve_with(&on_the_copy);
     let hash = text(&lost, "paymentHash");
     let mut orphans = json!([]);
     for _ in 0..600 {
-        let (code, list) = place.run(&["payment", "list", "--outcome", "orphaned", "--json", "--full-hash"], &copy);
-        assert_eq!(code, 0, "{list}");
-        orphans = serde_json::from_str(&list).unwrap();
+        let (code, told) =
+            place.run(&["payment", "list", "--outcome", "orphaned", "--json", "--full-hash"], &on_the_copy);
+        assert_eq!(code, 0, "{told}");
+        orphans = serde_json::from_str(&told).unwrap();
         if orphans[0]["paymentHash"] == hash {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let orphan = text(&orphans[0], "paymentId");
-    let (_, shown) = place.run(&["order", "show", hash], &copy);
+    let (_, shown) = place.run(&["order", "show", hash], &on_the_copy);
     assert!(shown.contains("order adopt") && shown.contains("LND now       settled"), "{shown}");
 
-    let (code, said) = place.run(&["order", "adopt", orphan, "--months", "1"], &copy);
+    let (code, said) = place.run(&["order", "adopt", orphan, "--months", "1"], &on_the_copy);
     assert!(code == 2 && said.contains("--server") && said.contains("--renews"), "{said}");
     let adopt = ["order", "adopt", orphan, "--server", "eu-de", "--months", "1"];
     let other_key = format!("1:{}", "11".repeat(32));
-    let (code, said) = place.run(&adopt, &[copy[0], ("WIRETOLL_INSTANCE_KEY", &other_key)]);
+    let (code, said) = place.run(&adopt, &[on_the_copy[0], ("WIRETOLL_INSTANCE_KEY", &other_key)]);
     assert!(code == 1 && said.contains("is not the one that this database was made with"), "{said}");
-    let (code, said) = place.run(&adopt, &copy);
+    let (code, said) = place.run(&adopt, &on_the_copy);
     assert!(code == 0 && said.contains(text(&lost, "orderId")), "{said}");
-    let (code, said) = place.run(&adopt, &copy);
+    let (code, said) = place.run(&adopt, &on_the_copy);
     assert!(code == 1 && said.contains("the payment was not adopted") && said.contains("order show"), "{said}");
     api.until_paid(&lost).await;
     assert!(api.claim(&lost).await.contains("PrivateKey"), "the customer's app claims as ever");

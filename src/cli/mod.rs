@@ -125,5 +125,29 @@ async fn run(command: Command) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stderr, reason = "the one place where a command says why it failed")]
 fn say_error(error: &anyhow::Error) {
-    eprintln!("wiretoll: {error:#}");
+    eprintln!("wiretoll: {}", with_causes(error));
+}
+
+/// An error with its causes; one that was said already is not said again, as some libraries repeat theirs.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow!("unable to open").context("the library: unable to open").context("no answer");
+        assert_eq!(with_causes(&error), "no answer: the library: unable to open");
+    }
 }

@@ -58,7 +58,10 @@ impl Macaroon {
             MacaroonSource::File(path) => {
                 let unusable = |e: &dyn fmt::Display| Error::Settings(format!("{}: {e}", path.display()));
                 let bytes = tokio::fs::read(path).await.map(Zeroizing::new).map_err(|e| unusable(&e))?;
-                Self::parse(&bytes).map_err(|e| unusable(&e))
+                Self::parse(&bytes).map_err(|error| match error {
+                    Error::Settings(why) => unusable(&why),
+                    other => other,
+                })
             }
         }
     }

@@ -227,14 +227,14 @@ impl<'a> Story<'a> {
             Command::Pay { order, more_msat, told } => self.pay(order.index(self.made.len()), *more_msat, *told).await,
             Command::Claim { order, key } => self.claim(order.index(self.made.len()), key.map(a_key)).await,
             Command::Adopt(order) => {
-                self.adopt(self.mostly(order, |payment| payment.outcome == Outcome::Orphaned)).await
+                self.adopt(self.mostly(*order, |payment| payment.outcome == Outcome::Orphaned)).await;
             }
-            Command::Resolve(order) => self.resolve(self.mostly(order, |payment| payment.open)).await,
+            Command::Resolve(order) => self.resolve(self.mostly(*order, |payment| payment.open)).await,
         }
     }
 
     /// One of the orders with such a payment, where there is any; otherwise one of all.
-    fn mostly(&self, order: &Index, such: impl Fn(&Payment) -> bool) -> usize {
+    fn mostly(&self, order: Index, such: impl Fn(&Payment) -> bool) -> usize {
         let worthwhile: Vec<_> =
             self.books.payments.iter().filter(|(_, it)| such(it)).map(|(number, _)| *number).collect();
         if worthwhile.is_empty() { order.index(self.made.len()) } else { *order.get(&worthwhile) }
