@@ -1,10 +1,13 @@
 //! The built program as processes, which end with the test at the latest. Every wait is bounded.
 
+mod command;
+
 use std::io::{BufRead as _, BufReader, Read};
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
+
+pub use command::command;
 
 /// Longer than anything takes here; a debug build on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -69,18 +72,4 @@ fn forward(stream: impl Read + Send + 'static, to: Sender<String>) {
             let _ = to.send(line);
         }
     });
-}
-
-/// `program` in `folder`, without settings of whoever runs the tests, and with the built program on its path.
-pub fn command(program: &str, folder: &Path) -> Command {
-    let built = Path::new(env!("CARGO_BIN_EXE_wiretoll")).parent().unwrap().display().to_string();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(program);
-    command.current_dir(folder).env("PATH", format!("{}:{built}:{path}", folder.display())).env("NO_PROXY", "*");
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WIRETOLL_") {
-            command.env_remove(name);
-        }
-    }
-    command
 }

@@ -1,0 +1,511 @@
+//! The program as whoever runs it meets it: what its log may say, and how it stops.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test: clippy spares only the functions marked as one"
+)]
+
+#[path = "process/command.rs"]
+mod command;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use command::command;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use wiretoll::clock::Clock;
+use wiretoll::domain::keys::PrivateKey;
+use wiretoll::lnd_simulator::Simulator;
+use wiretoll::lnd_simulator::faults::Fault;
+use wiretoll::lnd_simulator::methods::Method;
+use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
+use wiretoll::lnd_simulator::settings::SimulatorSettings;
+use wiretoll::random;
+
+const CONFIG: &str = include_str!("../fixtures/shop.toml");
+const API: &str = "/api/public/v1/subscription";
+/// As a proxy names it; a log is no place for it.
+const CUSTOMER: &str = "203.0.113.77";
+/// A condition that takes longer than this will never be true; a debug build on a busy machine is slow.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+// --- a program whose every word is kept ------------------------------------------------------------------------------
+
+/// A program that runs beside the test, and writes all that it says into one file; killed when it is dropped.
+struct Program {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    fn start(program: &mut Command, log: &Path) -> Self {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        let child = program.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        Self { child, log: log.to_owned() }
+    }
+
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// What follows the last `marker` that was said, up to the next character that is in no address.
+    async fn says(&self, marker: &str) -> String {
+        until(marker, async || self.said().contains(marker)).await;
+        let said = self.said();
+        let (_, rest) = said.rsplit_once(marker).unwrap();
+        rest.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':')).collect()
+    }
+
+    fn signal(&self) {
+        let signalled = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status().unwrap();
+        assert!(signalled.success());
+    }
+
+    async fn ended(mut self) -> ExitStatus {
+        let mut status = None;
+        until("the program ends", async || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap()
+    }
+
+    async fn terminate(self) {
+        self.signal();
+        assert!(self.ended().await.success());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
+    let waited = async {
+        while !happened().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "it did not happen: {what}");
+}
+
+/// An operator's folder, with a node to sell for.
+struct Place {
+    folder: TempDir,
+    node: Simulator,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let settings = SimulatorSettings { data_dir: Some(folder.path().join("node")), ..SimulatorSettings::default() };
+        let node = Simulator::start(settings).await.unwrap();
+        std::fs::write(folder.path().join("wiretoll.toml"), CONFIG).unwrap();
+        let place = Self { folder, node };
+        place.bake("7").await;
+        place
+    }
+
+    /// What the README tells an operator to bake.
+    async fn bake(&self, root_key_id: &str) {
+        let permissions = ["info:read", "invoices:read", "invoices:write"];
+        let macaroon = self.node.macaroon(root_key_id, &permissions).await.unwrap();
+        std::fs::write(self.path("wiretoll.macaroon"), macaroon.to_bytes()).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut program = command(env!("CARGO_BIN_EXE_wiretoll"), self.folder.path());
+        program.args(arguments);
+        program.env("WIRETOLL_SERVICE__LISTEN", "127.0.0.1:0").env("WIRETOLL_METRICS__LISTEN", "127.0.0.1:0");
+        program.env("WIRETOLL_SERVICE__TRUSTED_PROXIES", "127.0.0.0/8").env("WIRETOLL_LOG__LEVEL", "trace");
+        program.env("WIRETOLL_LND__ADDRESS", format!("https://{}", self.node.address()));
+        program.env("WIRETOLL_LND__CERTIFICATE_FILE", self.node.tls_certificate_path().unwrap());
+        program.env("WIRETOLL_LND__MACAROON_FILE", "wiretoll.macaroon");
+        program
+    }
+
+    /// `serve` until it can sell, with a log of its own.
+    async fn serve(&self, log: &str, variables: &[(&str, &str)]) -> (Program, Api) {
+        let program = Program::start(self.command(&["serve"]).envs(variables.iter().copied()), &self.path(log));
+        let json = variables.contains(&("WIRETOLL_LOG__FORMAT", "json"));
+        let metrics = program.says(if json { "\"metrics_address\":\"" } else { "metrics_address=" }).await;
+        let address = program.says(if json { ",\"address\":\"" } else { " address=" }).await;
+        let api = Api::at(&address, &metrics);
+        until("it can sell", async || api.get("/health/ready").await.1.contains("\"ok\"")).await;
+        (program, api)
+    }
+
+    async fn pay(&self, order: &Value) {
+        let outcome = self.node.pay(PaymentOrder::of(text(order, "invoice"))).await.unwrap();
+        assert!(matches!(outcome, PaymentOutcome::Settled { .. }), "{outcome:?}");
+    }
+}
+
+struct Api {
+    base: String,
+    metrics: String,
+    client: reqwest::Client,
+}
+
+impl Api {
+    fn at(address: &str, metrics: &str) -> Self {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { base: format!("http://{address}"), metrics: format!("http://{metrics}/metrics"), client }
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.client.get(format!("{}{path}", self.base)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    fn request(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
+        self.client.post(format!("{}{path}", self.base)).header("X-Forwarded-For", CUSTOMER).json(body)
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let answer = self.request(path, &body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    async fn create(&self, idempotency_key: &str, body: Value) -> Value {
+        let path = format!("{API}/create");
+        let answer = self.request(&path, &body).header("Idempotency-Key", idempotency_key).send().await.unwrap();
+        let (status, order) = (answer.status(), answer.json::<Value>().await.unwrap());
+        assert_eq!(status, 200, "{order}");
+        order
+    }
+
+    async fn until_paid(&self, order: &Value) {
+        let path = format!("{API}/{}?wait=5", text(order, "paymentHash"));
+        until("it is paid", async || self.get(&path).await.1.contains(r#""status":"paid""#)).await;
+    }
+
+    async fn metrics(&self) -> String {
+        self.client.get(&self.metrics).send().await.unwrap().text().await.unwrap()
+    }
+}
+
+fn text<'v>(body: &'v Value, key: &str) -> &'v str {
+    body[key].as_str().unwrap_or_else(|| panic!("no {key}: {body}"))
+}
+
+// --- what a log may say ----------------------------------------------------------------------------------------------
+
+/// All that a run handled and no log may hold.
+#[derive(Default)]
+struct Secrets(Vec<(String, String)>);
+
+impl Secrets {
+    fn text(&mut self, what: &str, secret: &str) {
+        assert!(secret.len() >= 12, "too short to be looked for: {what}");
+        self.0.push((what.to_owned(), secret.to_owned()));
+    }
+
+    /// In every form in which a program might write bytes down.
+    fn bytes(&mut self, what: &str, secret: &[u8]) {
+        let numbers = secret.iter().take(8).map(u8::to_string).collect::<Vec<_>>();
+        self.text(what, &hex::encode(secret));
+        self.text(what, &hex::encode_upper(secret));
+        self.text(what, &STANDARD.encode(secret));
+        self.text(what, &URL_SAFE_NO_PAD.encode(secret));
+        self.text(what, &numbers.join(", "));
+        self.text(what, &numbers.join(","));
+    }
+
+    /// An order as its customer knows it.
+    fn order(&mut self, order: &Value) {
+        self.bytes("payment hash", &hex::decode(text(order, "paymentHash")).unwrap());
+        self.text("invoice", text(order, "invoice"));
+        self.text("invoice in capitals", &text(order, "invoice").to_uppercase());
+        // A renewal has none: it gives nothing to claim.
+        order["claimToken"].as_str().into_iter().for_each(|token| self.text("claim token", token));
+    }
+
+    /// The secret keys of a config that was sold.
+    fn config(&mut self, config: &str) {
+        for name in ["PrivateKey = ", "PresharedKey = "] {
+            let key = config.lines().find_map(|line| line.strip_prefix(name));
+            if let Some(key) = key {
+                self.bytes(name, &STANDARD.decode(key).unwrap());
+            }
+        }
+    }
+
+    /// What lies in the operator's folder: the node's preimages, the instance key, the macaroon.
+    fn folder(&mut self, folder: &Path) {
+        let journal = std::fs::read_to_string(folder.join("node/journal.jsonl")).unwrap();
+        let preimages = journal.split(r#""preimage":""#).skip(1).map(|rest| &rest[..64]);
+        preimages.for_each(|preimage| self.bytes("preimage", &hex::decode(preimage).unwrap()));
+        let instance_key = std::fs::read_to_string(folder.join("instance.key")).unwrap();
+        let instance_key = instance_key.lines().find_map(|line| line.strip_prefix("1:")).unwrap();
+        self.bytes("instance key", &hex::decode(instance_key).unwrap());
+    }
+
+    fn macaroon(&mut self, file: &Path) {
+        let macaroon = std::fs::read(file).unwrap();
+        // Its end is the signature, the part that nobody can guess.
+        self.bytes("signature of the macaroon", &macaroon[macaroon.len() - 32..]);
+        self.bytes("macaroon", &macaroon);
+    }
+
+    /// Which of them a text holds.
+    fn found_in(&self, text: &str) -> Vec<&str> {
+        self.0.iter().filter(|(_, secret)| text.contains(secret)).map(|(what, _)| what.as_str()).collect()
+    }
+}
+
+/// Fails where the log holds a secret, or where it would not be noticed.
+fn assert_keeps(secrets: &Secrets, log: &str, known: &[&str]) {
+    for (what, secret) in &secrets.0 {
+        assert!(secrets.found_in(&format!("said={secret}\n")).contains(&what.as_str()), "{what} would not be found");
+    }
+    for said in known {
+        assert!(log.contains(said), "the log was not collected: it lacks {said}\n{log}");
+    }
+    let told: Vec<_> = secrets.0.iter().filter(|(_, secret)| log.contains(secret)).collect();
+    let lines: Vec<_> = log.lines().filter(|line| told.iter().any(|(_, secret)| line.contains(secret))).collect();
+    assert!(told.is_empty(), "{told:#?} in {lines:#?}");
+}
+
+/// Everything that a shop and its customers do, and what they do wrong, with the log at its most talkative.
+async fn a_full_run(format: &str, database: Option<&str>) {
+    let place = Place::new().await;
+    let mut secrets = Secrets::default();
+    secrets.text("the customer's address", CUSTOMER);
+    let mut variables = vec![("WIRETOLL_LOG__FORMAT", format)];
+    variables.extend(database.map(|url| ("WIRETOLL_DATABASE__URL", url)));
+    let (program, api) = place.serve("first.log", &variables).await;
+
+    let first = purchase(&place, &api, &mut secrets).await;
+    failures(&place, &api, &first, &mut secrets).await;
+
+    // Paid while the service is down, and claimed after it.
+    let last = a_sold_order(&api, json!({ "serverId": "eu-de", "duration": 1 }), &mut secrets).await;
+    let log = program.log.clone();
+    program.terminate().await;
+    let mut said = std::fs::read_to_string(log).unwrap();
+    place.pay(&last).await;
+    let (program, api) = place.serve("second.log", &variables).await;
+    api.until_paid(&last).await;
+    secrets.config(&claimed(&api, json!({ "paymentHash": last["paymentHash"] })).await);
+    let log = program.log.clone();
+    program.terminate().await;
+    said += &std::fs::read_to_string(log).unwrap();
+
+    secrets.folder(place.folder.path());
+    assert!(secrets.0.len() > 60, "{}", secrets.0.len());
+    let prefix = &text(&last, "paymentHash")[..8];
+    assert_keeps(
+        &secrets,
+        &said,
+        &[text(&first, "orderId"), prefix, "a payment settled", "does not accept the macaroon", "TRACE"],
+    );
+}
+
+/// An order whose secrets are noted.
+async fn a_sold_order(api: &Api, body: Value, secrets: &mut Secrets) -> Value {
+    let key = Clock::System.new_id().to_string();
+    secrets.text("idempotency key", &key);
+    let order = api.create(&key, body).await;
+    secrets.order(&order);
+    order
+}
+
+async fn claimed(api: &Api, claim: Value) -> String {
+    let (status, answer) = api.post(&format!("{API}/claim"), claim).await;
+    assert_eq!(status, 200, "{answer}");
+    text(&answer, "config").to_owned()
+}
+
+/// Two purchases and a renewal: one customer lets us make the key, the other has one.
+async fn purchase(place: &Place, api: &Api, secrets: &mut Secrets) -> Value {
+    let ours = json!({ "serverId": "eu-de", "duration": 1, "requireClaimToken": true });
+    let ours = a_sold_order(api, ours, secrets).await;
+    let theirs = PrivateKey::from_random(random::bytes().unwrap());
+    let public_key = theirs.public_key().to_string();
+    secrets.bytes("the customer's private key", theirs.as_bytes());
+    let body = json!({ "serverId": "eu-de", "duration": 1, "wgPublicKey": public_key });
+    let other = a_sold_order(api, body, secrets).await;
+    for order in [&ours, &other] {
+        place.pay(order).await;
+        api.until_paid(order).await;
+    }
+    let claim = json!({ "paymentHash": ours["paymentHash"], "claimToken": ours["claimToken"] });
+    secrets.config(&claimed(api, claim.clone()).await);
+    claimed(api, claim).await;
+    let preshared: [u8; 32] = random::bytes().unwrap();
+    secrets.bytes("the customer's preshared key", &preshared);
+    let claim = json!({ "paymentHash": other["paymentHash"], "wgPresharedKey": STANDARD.encode(preshared) });
+    secrets.config(&claimed(api, claim).await);
+    let renewal = json!({ "serverId": "eu-de", "duration": 1, "wgPublicKey": public_key });
+    let (status, renewal) = api.post(&format!("{API}/renew"), renewal).await;
+    assert_eq!(status, 200, "{renewal}");
+    secrets.order(&renewal);
+    place.pay(&renewal).await;
+    api.until_paid(&renewal).await;
+    ours
+}
+
+/// Wrong requests that carry secrets, a node that dies, and a macaroon that is revoked and replaced.
+async fn failures(place: &Place, api: &Api, paid: &Value, secrets: &mut Secrets) {
+    let claim = format!("{API}/claim");
+    let unpaid = a_sold_order(api, json!({ "serverId": "eu-de", "duration": 1 }), secrets).await;
+    let (token, private) = (text(paid, "claimToken"), PrivateKey::from_random(random::bytes().unwrap()));
+    secrets.bytes("a private key in the wrong place", private.as_bytes());
+    let in_wrong_place = STANDARD.encode(private.as_bytes());
+    for body in [
+        json!({ "paymentHash": unpaid["paymentHash"], "claimToken": unpaid["claimToken"] }),
+        json!({ "paymentHash": unpaid["paymentHash"], "claimToken": token }),
+        json!({ "paymentHash": token }),
+        json!({ "paymentHash": paid["paymentHash"], "claimToken": token, "wgPublicKey": format!("{in_wrong_place}x") }),
+        json!({ "paymentHash": paid["invoice"], "wgPresharedKey": in_wrong_place }),
+    ] {
+        let (status, answer) = api.post(&claim, body).await;
+        assert!((400..500).contains(&status), "{answer}");
+    }
+    let broken =
+        api.client.post(format!("{}{claim}", api.base)).body(format!("{{\"claimToken\": {token}")).send().await;
+    assert_eq!(broken.unwrap().status(), 400);
+    assert!(api.get(&format!("{API}/{}", text(&unpaid, "invoice"))).await.0 >= 400);
+
+    place.node.go_down().await.unwrap();
+    until("nothing is sold", async || api.get("/health/ready").await.1.contains("degraded")).await;
+    let (status, _) = api.post(&format!("{API}/create"), json!({ "serverId": "eu-de", "duration": 1 })).await;
+    assert_eq!(status, 503);
+    place.node.come_up().await.unwrap();
+    until("it sells again", async || api.get("/health/ready").await.1.contains("\"ok\"")).await;
+
+    secrets.macaroon(&place.path("wiretoll.macaroon"));
+    place.node.inject(Fault::RevokeMacaroons { root_key_id: "7".into() }).await.unwrap();
+    until("nothing is sold", async || api.get("/health/ready").await.1.contains("degraded")).await;
+    place.bake("8").await;
+    secrets.macaroon(&place.path("wiretoll.macaroon"));
+    until("it sells again", async || api.get("/health/ready").await.1.contains("\"ok\"")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_in_the_log_as_text() {
+    a_full_run("text", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_in_the_log_as_json_on_postgres() {
+    let Ok(server) = std::env::var("TEST_POSTGRES_URL") else { return };
+    let password = hex::encode(random::bytes::<16>().unwrap());
+    let url = fresh_postgres(&server, &password).await;
+    a_full_run("json", Some(&url)).await;
+}
+
+/// A database of its own, as an address with a password.
+async fn fresh_postgres(server: &str, password: &str) -> String {
+    use sqlx::Connection as _;
+    let name = format!("operations_{}", hex::encode(random::bytes::<16>().unwrap()));
+    let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let (server, _) = server.rsplit_once('/').unwrap();
+    let (scheme, host) = server.split_once("://").unwrap();
+    // A server that trusts its users does not ask for it; one that has its own is left with that.
+    let (user, host) = host.split_once('@').unwrap_or(("postgres", host));
+    let user = if user.contains(':') { user.to_owned() } else { format!("{user}:{password}") };
+    format!("{scheme}://{user}@{host}/{name}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_refuses_us_does_not_show_its_password() {
+    let place = Place::new().await;
+    let password = hex::encode(random::bytes::<16>().unwrap());
+    let url = format!("postgres://wiretoll:{password}@127.0.0.1:1/wiretoll");
+    for url in [url.as_str(), &url.replace("127.0.0.1:1", "127.0.0.1:port"), &url.replace("postgres:", "postgress:")] {
+        for arguments in [&["serve"] as &[_], &["config", "check"]] {
+            let mut secrets = Secrets::default();
+            secrets.text("password", &password);
+            let program =
+                Program::start(place.command(arguments).env("WIRETOLL_DATABASE__URL", url), &place.path("refused.log"));
+            let log = program.log.clone();
+            assert!(!program.ended().await.success(), "{url}");
+            assert_keeps(&secrets, &std::fs::read_to_string(log).unwrap(), &["wiretoll: "]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_and_its_node_say_no_secret() {
+    let folder = TempDir::new().unwrap();
+    let arguments = ["dev", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--data-dir", "."];
+    let mut program = command(env!("CARGO_BIN_EXE_wiretoll"), folder.path());
+    let program = Program::start(program.args(arguments), &folder.path().join("dev.log"));
+    let address = program.says("API    http://").await;
+    let api = Api::at(&address, &program.says("metrics  http://").await);
+    until("it can sell", async || api.get("/health/ready").await.1.contains("\"ok\"")).await;
+    let mut secrets = Secrets::default();
+    let order = a_sold_order(&api, json!({ "serverId": "eu-de", "duration": 1 }), &mut secrets).await;
+    assert_eq!(api.post("/dev/pay", json!({ "invoice": order["invoice"] })).await.0, 200);
+    api.until_paid(&order).await;
+    secrets.config(&claimed(&api, json!({ "paymentHash": order["paymentHash"] })).await);
+    assert!(api.metrics().await.contains("wiretoll_payments_total{outcome=\"applied\"} 1"));
+    let log = program.log.clone();
+    program.terminate().await;
+    secrets.folder(folder.path());
+    secrets.macaroon(&folder.path().join("node/wiretoll.macaroon"));
+    assert_keeps(&secrets, &std::fs::read_to_string(log).unwrap(), &[text(&order, "orderId"), "a payment settled"]);
+}
+
+// --- the end ---------------------------------------------------------------------------------------------------------
+
+/// A service that is in the middle of a request which its node does not answer.
+async fn in_the_middle_of_a_request(place: &Place) -> (Program, Api, JoinSet<reqwest::Result<reqwest::Response>>) {
+    let (program, api) = place.serve("stopped.log", &[]).await;
+    place.node.inject(Fault::Delay { method: Method::AddInvoice, milliseconds: 120_000 }).await.unwrap();
+    let mut requests = JoinSet::new();
+    requests.spawn(api.request(&format!("{API}/create"), &json!({ "serverId": "eu-de", "duration": 1 })).send());
+    let begun = "wiretoll_open_orders{state=\"creating\"} 1";
+    until("the order is being made", async || api.metrics().await.contains(begun)).await;
+    (program, api, requests)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_does_not_end_is_cut_off_and_its_order_ends_later() {
+    let place = Place::new().await;
+    let (program, _api, mut requests) = in_the_middle_of_a_request(&place).await;
+    let log = program.log.clone();
+    program.terminate().await;
+    let said = std::fs::read_to_string(log).unwrap();
+    assert!(said.contains("did not end in time and were cut off") && !said.contains("stopped hard"), "{said}");
+    let cut_off = requests.join_next().await.unwrap().unwrap();
+    assert!(cut_off.is_err(), "{cut_off:?}");
+    // What was stored before the node was asked is found by the next process.
+    place.node.inject(Fault::Delay { method: Method::AddInvoice, milliseconds: 0 }).await.unwrap();
+    let (program, api) = place.serve("again.log", &[]).await;
+    let page = api.metrics().await;
+    let (found, ended) = ("wiretoll_open_orders{state=\"creating\"} 1", "wiretoll_orders_total{state=\"failed\"} 1");
+    assert!(page.contains(found) || page.contains(ended), "{page}");
+    program.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_stops_at_once() {
+    let place = Place::new().await;
+    let (program, _api, _requests) = in_the_middle_of_a_request(&place).await;
+    let log = program.log.clone();
+    program.signal();
+    program.says("stopping; once more to stop at once").await;
+    program.terminate().await;
+    let said = std::fs::read_to_string(log).unwrap();
+    assert!(said.contains("stopped hard") && !said.contains("were cut off"), "{said}");
+}
