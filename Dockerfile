@@ -1,9 +1,11 @@
 # An image with the program and nothing to build it with.
 #
 #   docker build -t wiretoll .
-#   docker run -v ./wiretoll.toml:/etc/wiretoll/wiretoll.toml:ro -v wiretoll:/var/lib/wiretoll -p 8080:8080 wiretoll
+#   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 127.0.0.1:8080:8080 \
+#     -v ./config:/etc/wiretoll:ro -v wiretoll:/var/lib/wiretoll wiretoll
 #
-# LND's certificate and macaroon are best mounted beside wiretoll.toml, readable by the user 10001.
+# wiretoll.toml lies in ./config with LND's certificate and the macaroon, readable by the user 10001. Nothing is written
+# outside of the volume. deploy/docker-compose.yml says the same for compose.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
@@ -22,9 +24,10 @@ COPY --from=build /source/target/release/wiretoll /usr/local/bin/wiretoll
 ENV WIRETOLL_SERVICE__DATA_FOLDER=/var/lib/wiretoll \
     WIRETOLL_SERVICE__LISTEN=0.0.0.0:8080
 
-USER wiretoll
+USER 10001:10001
 WORKDIR /var/lib/wiretoll
 VOLUME /var/lib/wiretoll
-EXPOSE 8080
+# Customers; and Prometheus, where WIRETOLL_METRICS__LISTEN is set.
+EXPOSE 8080 9273
 ENTRYPOINT ["/usr/local/bin/wiretoll"]
 CMD ["serve", "--config", "/etc/wiretoll/wiretoll.toml"]

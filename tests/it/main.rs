@@ -19,6 +19,7 @@ mod clients;
 mod clocks;
 mod closing;
 mod database;
+mod deployed;
 mod idempotency;
 mod ledger;
 mod limits;
