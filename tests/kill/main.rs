@@ -30,4 +30,4 @@ mod run;
 mod world;
 
 /// Longer than anything takes here; a debug build on a busy machine is slow.
-const PATIENCE: std::time::Duration = std::time::Duration::from_mins(2);
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(5);

@@ -18,6 +18,9 @@ use crate::world::{On, World};
 const CUSTOMERS: u64 = 16;
 /// The node's clock is behind by this, so that an invoice runs out here after 12 s, and not first at the node.
 const NODE_BEHIND: Duration = Duration::from_secs(48);
+/// A short run does not sell out; a large pool takes a while to be set up.
+const SMALL_POOL_LASTS: Duration = Duration::from_mins(1);
+const LARGE_POOL: &str = "10.9.0.0/19";
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// Who is killed.
@@ -82,6 +85,10 @@ pub async fn run(on: On, victims: Victims, lasting: Duration) {
     eprintln!("{on:?}, {victims:?}: WIRETOLL_KILL_SEED={seed}");
     let services = if victims == Victims::ServicesInTurn { 2 } else { 1 };
     let mut world = World::new(on, services, NODE_BEHIND).await;
+    if lasting > SMALL_POOL_LASTS {
+        world.set("WIRETOLL_SERVERS__0__POOL", LARGE_POOL);
+        world.set("WIRETOLL_SERVERS__1__POOL", LARGE_POOL);
+    }
     for number in 0..services {
         world.start_service(number).await;
     }
@@ -142,9 +149,10 @@ async fn reckon(world: &World, seed: u64, configs: &[Config]) {
 }
 
 async fn kill(world: &mut World, victims: Victims, mut chance: fastrand::Rng, end: Instant, tally: &Tally) {
-    let mut turn = 0;
+    let (mut turn, mut start) = (0, Duration::ZERO);
     while Instant::now() < end {
-        sleep(Duration::from_millis(chance.u64(100..4_000))).await;
+        // Where a start takes long, everything does: a life must be long enough for something to be done in it.
+        sleep(Duration::from_millis(chance.u64(100..4_000)) + start.mul_f64(chance.f64() * 4.0)).await;
         let (service, node) = match (victims, chance.u8(0..20)) {
             (Victims::ServicesInTurn, _) | (Victims::Any, 0..11) => (true, false),
             (Victims::Any, 11..17) => (false, true),
@@ -163,7 +171,9 @@ async fn kill(world: &mut World, victims: Victims, mut chance: fastrand::Rng, en
             world.start_node().await;
         }
         if service {
+            let began = Instant::now();
             world.start_service(turn).await;
+            start = began.elapsed();
             turn = (turn + 1) % world.services.len();
         }
     }

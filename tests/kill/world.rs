@@ -14,7 +14,7 @@ use wiretoll::lnd::Node;
 
 use crate::PATIENCE;
 use crate::books::Books;
-use crate::checker;
+use crate::checker::{self, Findings};
 use crate::client::{Client, Config as Claimed};
 use crate::program::Program;
 
@@ -91,6 +91,11 @@ impl World {
         world
     }
 
+    /// A setting of the services to be started.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     pub fn client(&self, seed: u64) -> Client {
         Client::new(&self.addresses, self.control, seed)
     }
@@ -121,6 +126,8 @@ impl World {
             () = &mut died => {}
             _ = &mut meanwhile => died.await,
         }
+        let wrong = checker::check(&self.books(&[]).await).always;
+        assert!(wrong.is_empty(), "right after {point}:\n{}", wrong.join("\n"));
     }
 
     fn service(&self, number: usize, crash_at: Option<&str>) -> Program {
@@ -146,22 +153,28 @@ impl World {
         url.unwrap_or_else(|| format!("sqlite://{}", self.folder.path().join("wiretoll.db").display()))
     }
 
-    /// Everything that node and database hold.
+    /// Everything that node and database hold; the database as it is at one moment.
     pub async fn books(&self, claimed: &[Claimed]) -> Books {
-        let config = self.config();
-        Books::read(&Node::new(&config.lnd), &mut self.database().await, &config, claimed).await
+        let (config, mut database) = (self.config(), self.database().await);
+        let begin = match self.on {
+            On::Sqlite => "BEGIN",
+            On::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        sqlx::raw_sql(begin).execute(&mut database).await.unwrap();
+        Books::read(&Node::new(&config.lnd), &mut database, &config, claimed).await
     }
 
-    /// Waits until nothing is wrong between database and node; what stays wrong is.
+    /// Nothing is wrong that must never be, and soon nothing at all.
     pub async fn checks_out(&self, claimed: &[Claimed]) -> Books {
         let began = tokio::time::Instant::now();
         loop {
             let books = self.books(claimed).await;
-            let wrong = checker::check(&books);
-            if wrong.is_empty() {
+            let Findings { always, at_rest } = checker::check(&books);
+            assert!(always.is_empty(), "{} wrong:\n{}", always.len(), always.join("\n"));
+            if at_rest.is_empty() {
                 return books;
             }
-            assert!(began.elapsed() < PATIENCE, "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+            assert!(began.elapsed() < PATIENCE, "{} still wrong:\n{}", at_rest.len(), at_rest.join("\n"));
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
