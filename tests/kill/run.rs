@@ -151,8 +151,9 @@ async fn reckon(world: &World, seed: u64, configs: &[Config]) {
 async fn kill(world: &mut World, victims: Victims, mut chance: fastrand::Rng, end: Instant, tally: &Tally) {
     let (mut turn, mut start) = (0, Duration::ZERO);
     while Instant::now() < end {
-        // Where a start takes long, everything does: a life must be long enough for something to be done in it.
-        sleep(Duration::from_millis(chance.u64(100..4_000)) + start.mul_f64(chance.f64() * 4.0)).await;
+        // One life in four is long enough for what happens every 5 s. Where a start takes long, everything does.
+        let longest = if chance.u8(0..4) == 0 { 12_000 } else { 4_000 };
+        sleep(Duration::from_millis(chance.u64(100..longest)) + start.mul_f64(chance.f64() * 4.0)).await;
         let (service, node) = match (victims, chance.u8(0..20)) {
             (Victims::ServicesInTurn, _) | (Victims::Any, 0..11) => (true, false),
             (Victims::Any, 11..17) => (false, true),
