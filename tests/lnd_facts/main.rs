@@ -1,7 +1,16 @@
 //! Facts about LND, each run against the simulator in both store modes and, on demand, against LND itself.
 //!
-//! With a node of `tools/lnd/up.sh` running and its environment exported:
-//! `cargo test --test lnd_facts real:: -- --ignored --test-threads=1`.
+//! `docs/REAL_LND.md` says how two nodes are set up, and what came of it. One fact at a time, because they share them:
+//! `cargo test --test lnd_facts real:: -- --ignored --test-threads=1`, with these variables:
+//!
+//! | variable | what it holds |
+//! |---|---|
+//! | `LND_ADDR`, `LND_TLS_CERT` | the payee: its `https://` address and certificate file |
+//! | `LND_MACAROON` | a macaroon file with `info:read invoices:read invoices:write`, of root key 7 |
+//! | `LND_ADMIN_MACAROON`, `LND_INVOICE_MACAROON` | the files that LND makes by itself |
+//! | `LND_PUBKEY`, `LND_NETWORK` | its identity, and `regtest` |
+//! | `LND_STORE` | its database: `sqlite` (native SQL), or anything else for bbolt |
+//! | `PAYER_LND_ADDR`, `PAYER_LND_TLS_CERT`, `PAYER_LND_MACAROON` | the payer, with a macaroon that may pay |
 
 #![expect(
     clippy::unwrap_used,

@@ -178,7 +178,7 @@ impl Node {
 }
 
 fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: see tools/lnd/up.sh"))
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; the head of tests/lnd_facts/main.rs lists it"))
 }
 
 fn macaroon_file(name: &str) -> String {
