@@ -352,6 +352,26 @@ async fn serve_and_config_check_report_all_mistakes_at_once() {
     assert!(code == 1 && said.contains("no.cert: No such file"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn config_check_says_what_would_not_be_sold() {
+    let place = Place::new().await;
+    let said = |variables: &[(&str, &str)]| {
+        let (code, said) = place.run(&["config", "check"], variables);
+        assert!(code == 0 && said.starts_with("wiretoll.toml is in order\n"), "{said}");
+        said
+    };
+    assert_eq!(said(&[]).lines().count(), 1);
+    let in_dollars = std::fs::read_to_string(place.path("wiretoll.toml")).unwrap();
+    let in_dollars = in_dollars.replace("sats = 4500", "usd = \"3.00\"");
+    let in_dollars = in_dollars.lines().filter(|line| !line.starts_with("public_key")).collect::<Vec<_>>().join("\n");
+    let rate = "\n[rate]\nusd_per_btc = \"100000\"\nas_of = \"2026-01-01T00:00:00Z\"\nmax_age = \"24h\"\n";
+    place.write("wiretoll.toml", in_dollars + rate);
+    let both = said(&[]);
+    assert!(both.contains("server eu-de has no public_key") && both.contains("from 2026-01-01"), "{both}");
+    let now = wiretoll::clock::Clock::System.now().to_string();
+    assert!(!said(&[("WIRETOLL_RATE__AS_OF", &now)]).contains("dollars"), "a fresh rate sells");
+}
+
 #[test]
 fn the_example_is_what_the_loader_takes() {
     let folder = TempDir::new().unwrap();

@@ -10,7 +10,7 @@ use crate::{config, lifecycle};
 pub enum ConfigCommand {
     /// Prints a commented configuration file.
     Example,
-    /// Says everything that is wrong with a configuration; also checks the files for LND, and instance key and pools
+    /// Says everything that is wrong with a configuration, and what it would not sell now; also checks the files for LND, and instance key and pools
     /// beside the database. Changes nothing.
     Check(ConfigFile),
 }
@@ -24,6 +24,9 @@ impl ConfigCommand {
                 let config = file.load()?;
                 lifecycle::check(&config, &Clock::System).await?;
                 println!("{} is in order", file.path.display());
+                for warning in config.warnings(Clock::System.now()) {
+                    println!("but {warning}");
+                }
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod value;
+mod warnings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,0 +1,46 @@
+//! What is no mistake, and still keeps something from being sold: `config check` says so.
+
+use super::{Config, PinnedRate, RateSource};
+use crate::domain::money::Rate;
+use crate::domain::time::Timestamp;
+
+impl Config {
+    /// One sentence for each thing that would not be sold now.
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
+        let keyless = self.servers.iter().filter(|server| server.public_key.is_none());
+        let keyless = keyless.map(|server| {
+            format!(
+                "server {} has no public_key, so nothing is sold on it: enter the key that `wg show` prints",
+                server.id
+            )
+        });
+        keyless.chain(self.rate_warning(now)).collect()
+    }
+
+    fn rate_warning(&self, now: Timestamp) -> Option<String> {
+        if !self.plans.need_a_rate() {
+            return None;
+        }
+        let RateSource::Pinned(pinned) = self.rate.as_ref()?;
+        let why = pinned.usable(now).err()?;
+        Some(format!("nothing priced in dollars is sold: {why}; set usd_per_btc and as_of in [rate] anew"))
+    }
+}
+
+impl PinnedRate {
+    /// The rate, while a price may be made of it.
+    ///
+    /// # Errors
+    /// Says why not: it is older than its `max_age`, or from the future.
+    pub fn usable(&self, now: Timestamp) -> Result<&Rate, String> {
+        let age = now.since(self.rate.as_of);
+        let max_age = i64::try_from(self.max_age.as_millis()).unwrap_or(i64::MAX);
+        if age > max_age {
+            return Err(format!("the exchange rate set by the operator is from {}", self.rate.as_of));
+        }
+        if age < 0 {
+            return Err("the exchange rate set by the operator is dated in the future".to_owned());
+        }
+        Ok(&self.rate)
+    }
+}
