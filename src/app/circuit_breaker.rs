@@ -57,7 +57,7 @@ impl CircuitBreaker {
     /// Whether a call would be made now.
     ///
     /// # Errors
-    /// [`Unavailable::NodeDown`] while it is open and no try is due.
+    /// [`Unavailable::NodeHangs`] while it is open and no try is due.
     pub fn check(&self) -> Result<(), Unavailable> {
         self.lock().check()
     }
@@ -79,6 +79,11 @@ impl CircuitBreaker {
         Ok(Attempt { breaker: self.clone(), began: Instant::now(), tries, answered: false })
     }
 
+    /// The node was seen not to answer at all: what comes back is another process, which does not hang yet.
+    pub fn node_went_away(&self) {
+        *self.lock() = State::Closed { hangs: 0 };
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,7 +92,7 @@ impl CircuitBreaker {
 impl State {
     fn check(&self) -> Result<(), Unavailable> {
         match self {
-            Self::Open { since, trying } if *trying || since.elapsed() < PAUSE => Err(hangs()),
+            Self::Open { since, trying } if *trying || since.elapsed() < PAUSE => Err(Unavailable::NodeHangs),
             Self::Open { .. } | Self::Closed { .. } => Ok(()),
         }
     }
@@ -142,11 +147,6 @@ impl Drop for Attempt {
     }
 }
 
-/// What is wrong while it is open.
-pub fn hangs() -> Unavailable {
-    Unavailable::NodeDown("AddInvoice hangs; LND must be restarted".into())
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::advance;
@@ -181,7 +181,7 @@ mod tests {
             assert!(!breaker.is_open() && breaker.check().is_ok());
             breaker.begin().unwrap().answered();
         }
-        assert_eq!(open().await.begin().map(drop), Err(hangs()));
+        assert_eq!(open().await.begin().map(drop), Err(Unavailable::NodeHangs));
     }
 
     #[tokio::test(start_paused = true)]
@@ -220,6 +220,15 @@ mod tests {
         assert!(breaker.is_open());
         call_that_hangs(&breaker).await;
         assert!(breaker.begin().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_went_away_hangs_no_more() {
+        let breaker = open().await;
+        breaker.node_went_away();
+        assert!(!breaker.is_open());
+        call_that_hangs(&breaker).await;
+        assert!(!breaker.is_open(), "it is counted from nothing again");
     }
 
     /// Calls that began before it opened: one that hangs does not prolong the pause, and one with an answer ends it.

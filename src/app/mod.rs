@@ -127,6 +127,8 @@ pub enum Unavailable {
     NoChannel,
     #[error("the Lightning node does not answer: {0}")]
     NodeDown(String),
+    #[error("the Lightning node takes no new invoices, though it answers otherwise: it has to be restarted")]
+    NodeHangs,
     #[error("this payment could not be delivered: a refund is due; write to the operator with your payment hash")]
     RefundDue,
 }
@@ -137,7 +139,7 @@ impl Unavailable {
         match self {
             Self::SoldOut(_) | Self::NoKey(_) => Duration::from_mins(5),
             Self::NoRate(_) | Self::NoChannel => Duration::from_mins(1),
-            Self::NodeDown(_) => Duration::from_secs(10),
+            Self::NodeDown(_) | Self::NodeHangs => Duration::from_secs(10),
             Self::RefundDue => Duration::from_hours(1),
         }
     }
@@ -151,7 +153,7 @@ impl App {
         }
         // Also while a customer may try whether it still does.
         if self.health.adding.is_open() {
-            return Some(circuit_breaker::hangs());
+            return Some(Unavailable::NodeHangs);
         }
         let no_key = |server: &Server| server.public_key.is_none();
         if let Some(server) = self.shop.servers.first().filter(|_| self.shop.servers.iter().all(no_key)) {

@@ -78,6 +78,7 @@ impl NodeHealth {
     /// Records that the node did not answer as it should.
     pub fn failed(&self, problem: &str) {
         self.view.send_modify(|view| view.problem = Some(problem.to_owned()));
+        self.adding.node_went_away();
     }
 
     /// Returns once the node was looked at since the start, or could have been.
