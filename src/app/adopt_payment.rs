@@ -7,8 +7,9 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::apply_invoice::order_made_for;
 use super::resolve_payment::{PaymentName, find_payment};
-use super::settle::{event_of, evidence, pay, record_orphan};
+use super::settle::{event_of, evidence, pay, record_excess, record_orphan};
 use super::{App, Error, NO_SUCH_KEY, Unavailable, price, renew};
 use crate::domain::Invalid;
 use crate::domain::bolt11::{Expected, Invoice};
@@ -16,7 +17,7 @@ use crate::domain::event::{EventType, Subject};
 use crate::domain::instance_key::KeyId;
 use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
-use crate::domain::money::{Quote, Sats};
+use crate::domain::money::{Msats, Quote, Sats};
 use crate::domain::order::{ClaimBy, Order, OrderKind, Purchase};
 use crate::domain::payment::{Outcome, Payment};
 use crate::domain::server::ServerId;
@@ -65,10 +66,10 @@ struct Orphan {
 /// the amount, or the node's invoice is not ours or not settled; [`Unavailable::SoldOut`] changes nothing.
 pub async fn adopt_payment(app: &App, adoption: &Adoption) -> Result<Order, Error> {
     let orphan = find_orphan(app, adoption.payment).await?;
+    let purchase = purchase(app, adoption).await?;
     if adoption.amount == AmountCheck::Fits {
         check_amount(app, adoption.months, orphan.checked_amount())?;
     }
-    let purchase = purchase(app, adoption).await?;
     let new = new_order(app, &orphan, purchase)?;
     // As for a settlement: outrun by another one of the same key, a second attempt sees it.
     for _ in 0..3 {
@@ -100,6 +101,7 @@ async fn attempt(app: &App, orphan: &Orphan, new: &NewOrder) -> Result<Option<Or
         "excessMsat": excess.get(), "adopted": true,
     });
     tx.record(app.new_id(), event_of(outcome), Subject::Order(order.id), &data, now).await?;
+    record_excess(app, &mut tx, payment.id, order.id, excess, now).await?;
     let order = tx.lock_order(order.id).await?.ok_or(Error::NotFound("the order that was just stored"))?;
     tx.commit().await?;
     tracing::info!(order.id = %order.id, payment_hash = order.payment_hash.prefix(), "an orphaned payment was adopted");
@@ -134,9 +136,9 @@ async fn find_orphan(app: &App, name: PaymentName) -> Result<Orphan, Error> {
     let InvoiceState::Settled(settlement) = invoice.state else {
         return Err(refused("the node says that this invoice is not settled: there is no payment to adopt").into());
     };
-    let order = app.shop.order_of_memo(&invoice.memo).ok_or_else(|| refused("this invoice has no memo of ours"))?;
-    let key_id = made_with(app, order, hash)
-        .ok_or_else(|| refused("this invoice was not made with an instance key that is given here"))?;
+    check_whole(invoice.amount, settlement.amount)?;
+    let (order, key_id) = order_made_for(app, &invoice)
+        .ok_or_else(|| refused("this invoice names no order that was made with an instance key that is given here"))?;
     let checked = check_invoice(app, &invoice).await?;
     let payment = match known {
         Some(payment) if payment.evidence != evidence(hash, &settlement) => {
@@ -160,6 +162,14 @@ async fn recorded(
     find_payment(app, name).await?.ok_or(Error::NotFound("the payment that was just stored"))
 }
 
+/// LND settles no invoice with less than it asked for; what says otherwise is refused, as a settlement would be.
+fn check_whole(asked: Msats, paid: Msats) -> Result<(), Invalid> {
+    if paid < asked {
+        return Err(refused("the node says that less was paid than the invoice asked for: look at it there"));
+    }
+    Ok(())
+}
+
 fn still_orphaned(payment: &Payment) -> Result<(), Error> {
     if let Some(resolution) = &payment.resolution {
         let (at, note) = (resolution.at, resolution.note.as_str());
@@ -171,12 +181,6 @@ fn still_orphaned(payment: &Payment) -> Result<(), Error> {
             Err(Error::Conflict(format!("this payment is order {order}'s: see `wiretoll order show {order}`")))
         }
     }
-}
-
-/// The instance key that the order's preimage was derived with.
-fn made_with(app: &App, order: Uuid, hash: PaymentHash) -> Option<KeyId> {
-    let mut keys = app.keyring.iter();
-    keys.find(|(_, key)| key.preimage(order).payment_hash() == hash).map(|(id, _)| id)
 }
 
 async fn check_invoice(app: &App, invoice: &NodeInvoice) -> Result<Invoice, Error> {
@@ -257,4 +261,16 @@ fn node_down(error: &crate::lnd::Error) -> Error {
 
 fn refused(message: &str) -> Invalid {
     Invalid::new(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_price_is_enough_and_a_thousandth_of_a_sat_less_is_not() {
+        assert!(check_whole(Msats::new(5_000), Msats::new(5_001)).is_ok());
+        assert!(check_whole(Msats::new(5_000), Msats::new(5_000)).is_ok());
+        assert!(check_whole(Msats::new(5_000), Msats::new(4_999)).is_err());
+    }
 }

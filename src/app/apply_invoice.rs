@@ -1,7 +1,10 @@
 //! What the node says of one invoice, applied: the one way from stream, replay, sweep and look-up into the database.
 
+use uuid::Uuid;
+
 use super::settle::{Progress, evidence, pass_over, record_orphan, settle};
 use super::{App, Error, Unavailable, close_orders, request_invoice};
+use crate::domain::instance_key::{InstanceKey, KeyId};
 use crate::domain::order::{Order, OrderState};
 use crate::lnd::{InvoiceState, NodeInvoice, Settled};
 
@@ -18,12 +21,24 @@ pub async fn apply_invoice(app: &App, invoice: &NodeInvoice, progress: Option<Pr
             close_orders::close_by_node(app, &order).await?;
             pass_over(app, progress).await
         }
-        (None, InvoiceState::Settled(settlement)) => match app.shop.order_of_memo(&invoice.memo) {
-            Some(named) => record_orphan(app, &evidence(invoice.payment_hash, &settlement), named, progress).await,
+        (None, InvoiceState::Settled(settlement)) => match order_made_for(app, invoice) {
+            Some((named, _)) => record_orphan(app, &evidence(invoice.payment_hash, &settlement), named, progress).await,
             None => pass_over(app, progress).await,
         },
         (Some(_) | None, _) => pass_over(app, progress).await,
     }
+}
+
+/// The order that an invoice was made for, and the instance key that its preimage was derived with, where it is ours.
+///
+/// The memo ends with the order's id; the key proves that it is no other shop's beside us on the node, and holds whatever
+/// the shop was called when the invoice was made.
+pub fn order_made_for(app: &App, invoice: &NodeInvoice) -> Option<(Uuid, KeyId)> {
+    let (_, order) = invoice.memo.rsplit_once(' ')?;
+    let order = Uuid::try_parse(order).ok()?;
+    let mut keys = app.keyring.iter();
+    let made_with = |key: &InstanceKey| key.preimage(order).payment_hash() == invoice.payment_hash;
+    keys.find(|(_, key)| made_with(key)).map(|(id, _)| (order, id))
 }
 
 /// Applies an event of the stream. Only one that says too little is looked up: most payments of a busy node are not ours.

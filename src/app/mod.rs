@@ -189,10 +189,4 @@ impl Shop {
     pub fn memo(&self, order: Uuid) -> String {
         format!("{} subscription {order}", self.name)
     }
-
-    /// The order that a memo of ours names.
-    pub fn order_of_memo(&self, memo: &str) -> Option<Uuid> {
-        let rest = memo.strip_prefix(&self.name)?.strip_prefix(" subscription ")?;
-        Uuid::parse_str(rest).ok()
-    }
 }

@@ -127,7 +127,7 @@ pub async fn record_orphan(
     if is_new {
         let data = json!({ "orderId": named, "amountMsat": evidence.amount.get() });
         tx.record(app.new_id(), EventType::PaymentOrphaned, Subject::Payment(payment.id), &data, now).await?;
-        tracing::error!(order.id = %named, "a payment names an order that is not in this database");
+        tracing::error!(order.id = %named, payment.id = %payment.id, "a payment names an order that is not in this database");
     }
     advance(&mut tx, progress, now).await?;
     crash_point!("record_orphan.before_commit");
@@ -173,11 +173,24 @@ async fn apply(
         "excessMsat": excess.get(),
     });
     tx.record(app.new_id(), event_of(outcome), Subject::Order(order.id), &data, now).await?;
-    if excess.get() > 0 {
-        let data = json!({ "orderId": order.id, "excessMsat": excess.get() });
-        tx.record(app.new_id(), EventType::PaymentExcess, Subject::Payment(payment.id), &data, now).await?;
-    }
+    record_excess(app, tx, payment.id, order.id, excess, now).await?;
     Ok(Some(Settled::Now(outcome)))
+}
+
+/// Tells of an excess, if there is one.
+pub async fn record_excess(
+    app: &App,
+    tx: &mut Tx,
+    payment: Uuid,
+    order: Uuid,
+    excess: Msats,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if excess.get() > 0 {
+        let data = json!({ "orderId": order, "excessMsat": excess.get() });
+        tx.record(app.new_id(), EventType::PaymentExcess, Subject::Payment(payment), &data, now).await?;
+    }
+    Ok(())
 }
 
 /// Less than the price, which LND never settles: recorded for the operator, and the order is over.

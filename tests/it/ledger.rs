@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 use wiretoll::app::adopt_payment::{Adoption, AmountCheck, Bought as WasBought, adopt_payment};
+use wiretoll::app::apply_invoice::apply_invoice;
 use wiretoll::app::resolve_payment::{PaymentName, Resolved, resolve_payment};
 use wiretoll::app::{Error, Unavailable, reconcile};
 use wiretoll::domain::event::Subject;
@@ -22,6 +23,8 @@ use crate::on_both_databases;
 use crate::shop::{Bought, On, Shop, a_key};
 
 on_both_databases!(
+    scenario_52_an_orphan_is_known_by_its_key_whatever_the_shop_was_called,
+    another_shop_s_payment_on_the_same_node_is_no_orphan_of_ours,
     scenario_52_an_adopted_orphan_is_the_order_that_it_was,
     scenario_52_an_orphan_is_adopted_once_by_whoever_is_first,
     scenario_52_an_orphan_can_renew_a_subscription,
@@ -54,6 +57,31 @@ async fn with_lost(on: On, body: serde_json::Value) -> (Shop, Bought) {
     shop.start().await;
     shop.until("the payment is in the ledger", || async { ledger(&shop, &lost.hash).await.is_some() }).await;
     (shop, lost)
+}
+
+async fn scenario_52_an_orphan_is_known_by_its_key_whatever_the_shop_was_called(on: On) {
+    let mut shop = Shop::open(on).await;
+    shop.buy().await;
+    shop.stop().await;
+    let backup = copy(&shop).await;
+    shop.start().await;
+    let lost = shop.buy().await;
+    shop.stop().await;
+    shop.config.database = backup;
+    shop.config.service.name = "Another name".into();
+    shop.start().await;
+    shop.until("the payment is in the ledger", || async { ledger(&shop, &lost.hash).await.is_some() }).await;
+}
+
+/// It may even bear our name: a trial beside the real one.
+async fn another_shop_s_payment_on_the_same_node_is_no_orphan_of_ours(on: On) {
+    let shop = Shop::open(on).await;
+    let order = shop.buy().await;
+    let mut invoice = shop.app().node.lookup_invoice(order.payment_hash()).await.unwrap().unwrap();
+    assert!(invoice.memo.ends_with(&shop.stored(&order).await.id.to_string()));
+    invoice.payment_hash = PaymentHash::from_bytes([7; 32]);
+    apply_invoice(shop.app(), &invoice, None).await.unwrap();
+    assert!(ledger(&shop, &invoice.payment_hash.to_string()).await.is_none());
 }
 
 async fn ledger(shop: &Shop, hash: &str) -> Option<Payment> {
@@ -172,7 +200,7 @@ async fn scenario_52_what_is_no_orphan_is_not_adopted(on: On) {
     for (hash, why) in [
         (known.hash.as_str(), "order"),
         (&unpaid.hash, "not settled"),
-        (&somebody_elses, "no memo of ours"),
+        (&somebody_elses, "names no order that was made with"),
         (&"00".repeat(32), "does not know"),
     ] {
         let refused = adopt_payment(shop.app(), &a_month(hash)).await.unwrap_err().to_string();
