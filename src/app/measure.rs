@@ -40,14 +40,15 @@ async fn stored(app: &App) -> Result<Stored, Error> {
     let now = app.clock.now();
     let orders = app.store.count_open_orders(now.plus_millis(-OVERDUE_AFTER)).await?;
     let occupancy = app.store.occupancy(now).await?;
-    let unhonoured = app.store.count_unhonoured_payments().await?;
-    let of_payments = unhonoured.into_iter().map(|(outcome, count)| (outcome.name(), count));
+    let waiting = app.store.count_waiting_payments().await?;
+    let of_payments = waiting.gave_nothing.into_iter().map(|(outcome, count)| (outcome.name(), count));
     Ok(Stored {
         answered_in,
         creating: orders.creating,
         pending: orders.pending - orders.overdue,
         overdue: orders.overdue,
         not_claimable: of_payments.chain([("server_without_key", on_servers_without_key(app, &occupancy))]).collect(),
+        overpaid: waiting.overpaid,
         servers: occupancy.iter().map(server_use).collect(),
     })
 }

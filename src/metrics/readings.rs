@@ -42,6 +42,8 @@ pub struct Stored {
     pub overdue: u64,
     /// Why money gave its payer nothing that can be claimed, and how often.
     pub not_claimable: Vec<(&'static str, u64)>,
+    /// Payments above the price whose excess waits for the operator.
+    pub overpaid: u64,
     pub servers: Vec<ServerUse>,
 }
 
@@ -64,7 +66,8 @@ impl Readings {
             pool.enter(table);
         }
         table.database.up.set(i64::from(self.stored.is_some()));
-        for family in [&table.orders.open, &table.orders.invoices, &table.orders.slots, &table.payments.not_claimable] {
+        let (orders, payments) = (&table.orders, &table.payments);
+        for family in [&orders.open, &orders.invoices, &orders.slots, &payments.not_claimable, &payments.open_excess] {
             family.clear();
         }
         if let Some(stored) = &self.stored {
@@ -89,6 +92,7 @@ impl Stored {
         set(&table.orders.open, &labels([("state", "pending")]), self.pending + self.overdue);
         set(&table.orders.invoices, &labels([("overdue", "no")]), self.pending);
         set(&table.orders.invoices, &labels([("overdue", "yes")]), self.overdue);
+        set(&table.payments.open_excess, &labels([]), self.overpaid);
         for (reason, count) in &self.not_claimable {
             set(&table.payments.not_claimable, &labels([("reason", reason)]), *count);
         }

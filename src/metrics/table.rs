@@ -66,6 +66,7 @@ pub struct Payments {
     pub overpaid_msat: Counter,
     pub lag: Histogram,
     pub not_claimable: Gauges,
+    pub open_excess: Gauges,
     pub unapplied: Gauge,
 }
 
@@ -181,6 +182,11 @@ impl Payments {
             not_claimable: rows.row(
                 "wiretoll_paid_not_claimable",
                 "Money that gave its payer nothing that can be claimed, by reason",
+                Gauges::default(),
+            ),
+            open_excess: rows.row(
+                "wiretoll_payments_with_open_excess",
+                "Payments above the price whose excess waits for the operator",
                 Gauges::default(),
             ),
             unapplied: rows.row(

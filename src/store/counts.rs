@@ -24,6 +24,15 @@ const OVERDUE: &str =
 const WAITING: &str = "SELECT outcome AS id, CAST(count(*) AS BIGINT) AS n FROM payments \
      WHERE resolved_at IS NULL AND (excess > 0 OR outcome IN ('refund_due', 'orphaned', 'underpaid')) GROUP BY outcome";
 
+/// Payments that wait for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingPayments {
+    /// Those that brought their payer nothing, by outcome.
+    pub gave_nothing: Vec<(Outcome, u64)>,
+    /// Those that were delivered, and were more than the price.
+    pub overpaid: u64,
+}
+
 /// Orders that are neither paid nor closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenOrders {
@@ -44,13 +53,17 @@ impl Store {
         Ok(OpenOrders { creating: open.saturating_sub(pending), pending, overdue: number(&overdue)?.min(pending) })
     }
 
-    /// How many payments brought their payer nothing and wait for the operator, by outcome.
-    pub async fn count_unhonoured_payments(&self) -> Result<Vec<(Outcome, u64)>> {
+    /// How many payments wait for the operator.
+    pub async fn count_waiting_payments(&self) -> Result<WaitingPayments> {
         let rows = sqlx::query(WAITING).fetch_all(&self.reader).await?;
         let read = |row: &AnyRow| Ok((Record::new("payments", row).text("id")?, number(row)?));
         let found = rows.iter().map(read).collect::<Result<HashMap<_, _>>>()?;
-        let of = |outcome: Outcome| (outcome, found.get(outcome.name()).copied().unwrap_or(0));
-        Ok([Outcome::RefundDue, Outcome::Orphaned, Outcome::Underpaid].map(of).to_vec())
+        let of = |outcome: Outcome| found.get(outcome.name()).copied().unwrap_or(0);
+        let gave_nothing = [Outcome::RefundDue, Outcome::Orphaned, Outcome::Underpaid];
+        Ok(WaitingPayments {
+            gave_nothing: gave_nothing.map(|outcome| (outcome, of(outcome))).to_vec(),
+            overpaid: of(Outcome::Applied) + of(Outcome::AppliedLate),
+        })
     }
 
     /// What its connections do now.

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 
-pub use counts::OpenOrders;
+pub use counts::{OpenOrders, WaitingPayments};
 pub use idempotency::{IdempotencyKey, Remembered};
 pub use orders::{NewOrder, OrderFilter};
 pub use payments::PaymentFilter;

@@ -131,6 +131,7 @@ async fn money_that_gave_nothing_is_told_by_reason(on: On) {
         ("wiretoll_payments_total{outcome=\"refund_due\"}", 1.0),
         ("wiretoll_overpaid_payments_total", 1.0),
         ("wiretoll_overpaid_msat_total", 7.0),
+        ("wiretoll_payments_with_open_excess{}", 1.0),
         ("wiretoll_paid_not_claimable{reason=\"refund_due\"}", 1.0),
         ("wiretoll_paid_not_claimable{reason=\"orphaned\"}", 1.0),
         ("wiretoll_paid_not_claimable{reason=\"underpaid\"}", 0.0),
