@@ -114,12 +114,13 @@ impl Store {
     /// Copies a SQLite database while it is in use.
     ///
     /// # Errors
-    /// On Postgres, which has `pg_dump`, and where the file exists already.
+    /// On Postgres, which has `pg_dump`, and where the file holds something already.
     pub async fn backup(&self, target: &Path) -> Result<()> {
         if self.engine == Engine::Postgres {
             return Err(Error::Refused("this database is Postgres: back it up with pg_dump".into()));
         }
         let target = target.to_str().ok_or_else(|| Error::Refused("the file name is not UTF-8".into()))?;
+        make_private(Path::new(target))?;
         sqlx::query("VACUUM INTO $1").bind(target).execute(&self.reader).await?;
         Ok(())
     }
@@ -128,7 +129,7 @@ impl Store {
 /// The file is made with mode 0600: sealed keys and customers' orders are in it.
 fn make_private(path: &Path) -> Result<()> {
     let made = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    let why = |error| Error::Refused(format!("the database {} cannot be opened: {error}", path.display()));
+    let why = |error| Error::Refused(format!("the file {} cannot be opened: {error}", path.display()));
     made.map(drop).map_err(why)
 }
 

@@ -213,6 +213,8 @@ async fn scenario_52_a_payment_that_a_restored_backup_does_not_know_is_an_orphan
     let (_, known) = (shop.buy().await, shop.order().await);
     let backup = shop.folder().join("backup.db");
     shop.app().store.backup(&backup).await.unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&backup).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "a copy is as private as what it is a copy of");
     let lost = shop.buy().await;
     shop.pay(&known.invoice).await;
     shop.stop().await;
