@@ -69,7 +69,7 @@ pub enum StartError {
     #[error(transparent)]
     Lnd(#[from] lnd::Error),
     #[error(
-        "cannot listen on {address}; choose another with [service] listen, or --listen 127.0.0.1:0 for a free port"
+        "cannot listen on {address}; choose another ([service] listen, or --listen of `dev`); port 0 is any that is free"
     )]
     Listen {
         address: SocketAddr,

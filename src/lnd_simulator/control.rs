@@ -95,7 +95,12 @@ fn server(simulator: SimulatorRef, address: SocketAddr) -> io::Result<(SocketAdd
     let app = move || {
         App::new()
             .app_data(weak.clone())
-            .app_data(JsonConfig::default().error_handler(|error, _| bad_json(&error).into()))
+            .app_data(
+                JsonConfig::default()
+                    .content_type_required(false)
+                    .content_type(|_| true)
+                    .error_handler(|error, _| bad_json(&error).into()),
+            )
             .route("/node", web::get().to(node))
             .route("/pay", web::post().to(pay))
             .route("/clock/advance", web::post().to(advance))
