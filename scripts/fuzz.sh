@@ -34,6 +34,6 @@ for ((n = 0; n < ${#targets[@]}; n++)); do
   mkdir -p "fuzz/target/corpus/$target"
   # Safe Rust needs no address sanitizer, and without it twice as many inputs are tried.
   cargo +nightly fuzz run --sanitizer none "$target" "fuzz/target/corpus/$target" "fuzz/corpus/$target" -- \
-    -max_total_time="$seconds" -max_len=8192 -timeout=5 -rss_limit_mb=1024 -print_final_stats=1
+    -max_total_time="$seconds" -max_len=8192 -timeout=5 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1
 done
 printf '\nPASSED: %d targets, %s s each\n' ${#targets[@]} "$seconds"
