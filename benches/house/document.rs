@@ -1,0 +1,76 @@
+//! `docs/BENCHMARKS.md` from `page.md`, and its plot.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::report::{Line, table};
+use crate::{Bench, progress};
+
+/// The page; the prose is written by hand, words in braces are filled in.
+const PAGE: &str = include_str!("page.md");
+
+const ROW_HEIGHT: usize = 24;
+const LABELS_WIDTH: usize = 470;
+const BARS_WIDTH: usize = 360;
+/// Bars end here, however far a target was passed.
+const MOST: f64 = 4.0;
+
+/// Replaces page and plot by what was measured now.
+pub fn write(bench: &Bench, lines: &[Line]) -> anyhow::Result<()> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let cores = std::thread::available_parallelism()?.to_string();
+    let page = PAGE
+        .replace("{table}", table(lines).trim_end())
+        .replace("{cores}", &cores)
+        .replace("{repeats}", &bench.repeats.to_string())
+        .replace("{seconds}", &bench.seconds.to_string())
+        .replace("{connections}", &bench.connections.to_string());
+    std::fs::write(docs.join("BENCHMARKS.md"), page)?;
+    std::fs::write(docs.join("benchmarks.svg"), plot(lines))?;
+    progress("docs/BENCHMARKS.md is written");
+    Ok(())
+}
+
+/// A bar for each target: how far it is reached, with a line where it is met.
+fn plot(lines: &[Line]) -> String {
+    let rows: Vec<_> = lines.iter().filter_map(|line| Some((line, line.target.as_ref()?))).collect();
+    let (width, height) = (LABELS_WIDTH + BARS_WIDTH + 70, rows.len() * ROW_HEIGHT + 40);
+    let met_at = LABELS_WIDTH + bar(1.0);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <title>How far each target is reached</title>\n\
+         <style>text {{ fill: #24292f }} .met {{ fill: #2f81b7 }} .missed {{ fill: #c4662b }} .line {{ stroke: #24292f }}\n\
+         @media (prefers-color-scheme: dark) {{ text {{ fill: #e6edf3 }} .line {{ stroke: #e6edf3 }} }}</style>\n\
+         <text x=\"{met_at}\" y=\"14\" text-anchor=\"middle\">target</text>\n"
+    );
+    for (n, (line, target)) in rows.iter().enumerate() {
+        let top = 24 + n * ROW_HEIGHT;
+        let (text_y, class) = (top + 14, if target.is_met() { "met" } else { "missed" });
+        let (length, label_x) = (bar(target.reached), LABELS_WIDTH - 8);
+        let value_x = LABELS_WIDTH + length + 6;
+        let _ = writeln!(
+            svg,
+            "<text x=\"{label_x}\" y=\"{text_y}\" text-anchor=\"end\">({}) {}</text>\n\
+             <rect class=\"{class}\" x=\"{LABELS_WIDTH}\" y=\"{top}\" width=\"{length}\" height=\"18\"/>\n\
+             <text x=\"{value_x}\" y=\"{text_y}\">{:.2}</text>",
+            line.figure, line.what, target.reached,
+        );
+    }
+    let bottom = 24 + rows.len() * ROW_HEIGHT;
+    let _ = write!(
+        svg,
+        "<line class=\"line\" x1=\"{met_at}\" y1=\"20\" x2=\"{met_at}\" y2=\"{bottom}\" stroke-dasharray=\"4 3\"/>\n</svg>\n"
+    );
+    svg
+}
+
+/// How long the bar is.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "pixels of a plot"
+)]
+fn bar(reached: f64) -> usize {
+    (reached.clamp(0.0, MOST) / MOST * BARS_WIDTH as f64) as usize
+}
