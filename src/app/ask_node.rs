@@ -21,34 +21,52 @@ const INTERVAL_WITHOUT_STREAM: Duration = Duration::from_secs(1);
 const AT_A_TIME: usize = 4;
 const REMEMBERED: usize = 20_000;
 
+/// Looking through all that is remembered takes as long as some polls.
+const MAKE_ROOM_EVERY: Duration = Duration::from_secs(1);
+
 /// When each order was last asked about.
 #[derive(Debug, Clone)]
 pub struct Questions {
-    last: Arc<Mutex<HashMap<PaymentHash, Instant>>>,
+    asked: Arc<Mutex<Asked>>,
     places: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    last: HashMap<PaymentHash, Instant>,
+    made_room: Option<Instant>,
 }
 
 impl Default for Questions {
     fn default() -> Self {
-        Self { last: Arc::default(), places: Arc::new(Semaphore::new(AT_A_TIME)) }
+        Self { asked: Arc::default(), places: Arc::new(Semaphore::new(AT_A_TIME)) }
     }
 }
 
 impl Questions {
     /// A place to ask from, when it is time; whoever comes meanwhile answers from the database.
     fn take(&self, hash: PaymentHash, interval: Duration) -> Option<SemaphorePermit<'_>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.get(&hash).is_some_and(|asked| asked.elapsed() < interval) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.last.get(&hash).is_some_and(|asked| asked.elapsed() < interval) {
             return None;
         }
         let place = self.places.try_acquire().ok()?;
-        if last.len() >= REMEMBERED {
-            last.retain(|_, asked| asked.elapsed() < interval);
+        asked.remember(hash, interval).then_some(place)
+    }
+}
+
+impl Asked {
+    /// Whether there is room: an order that cannot be remembered would be asked about at every poll.
+    fn remember(&mut self, hash: PaymentHash, interval: Duration) -> bool {
+        if self.last.len() >= REMEMBERED && self.made_room.is_none_or(|at| at.elapsed() >= MAKE_ROOM_EVERY) {
+            self.made_room = Some(Instant::now());
+            self.last.retain(|_, asked| asked.elapsed() < interval);
         }
-        if last.len() < REMEMBERED {
-            last.insert(hash, Instant::now());
+        let has_room = self.last.len() < REMEMBERED;
+        if has_room {
+            self.last.insert(hash, Instant::now());
         }
-        Some(place)
+        has_room
     }
 }
 
@@ -71,5 +89,46 @@ pub async fn refresh(app: &App, order: Order) -> Result<Order, Error> {
             tracing::debug!(order.id = %order.id, error = %error, "the node could not be asked about an order");
             Ok(order)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(n: usize) -> PaymentHash {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        PaymentHash::from_bytes(bytes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_is_asked_about_once_in_its_interval() {
+        let questions = Questions::default();
+        assert!(questions.take(hash(1), INTERVAL).is_some());
+        let nearly = Duration::from_millis(14_999);
+        tokio::time::advance(nearly).await;
+        assert!(questions.take(hash(1), INTERVAL).is_none());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(questions.take(hash(1), INTERVAL).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_more_are_polled_than_can_be_remembered_the_others_wait() {
+        let questions = Questions::default();
+        assert!((0..REMEMBERED).all(|n| questions.take(hash(n), INTERVAL).is_some()));
+        assert!(questions.take(hash(REMEMBERED), INTERVAL).is_none());
+        tokio::time::advance(INTERVAL).await;
+        assert!(questions.take(hash(REMEMBERED), INTERVAL).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_few_are_asked_about_at_a_time() {
+        let questions = Questions::default();
+        let places: Vec<_> = (0..AT_A_TIME).filter_map(|n| questions.take(hash(n), INTERVAL)).collect();
+        assert_eq!(places.len(), AT_A_TIME);
+        assert!(questions.take(hash(AT_A_TIME), INTERVAL).is_none());
+        drop(places);
+        assert!(questions.take(hash(AT_A_TIME), INTERVAL).is_some());
     }
 }
