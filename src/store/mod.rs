@@ -3,6 +3,7 @@
 //! [`Store`] reads; [`Tx`] writes, one method a statement or a few that belong together, and nothing is true before
 //! [`Tx::commit`]. Rows become domain types or an error that names table, column and row.
 
+mod checked;
 mod counts;
 mod cursor;
 mod events;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 
+pub use checked::CheckedOrder;
 pub use counts::{OpenOrders, WaitingPayments};
 pub use idempotency::{IdempotencyKey, Remembered};
 pub use orders::{NewOrder, OrderFilter};

@@ -316,7 +316,7 @@ impl Tx {
     }
 }
 
-fn order_from(row: &AnyRow) -> Result<Order> {
+pub(super) fn order_from(row: &AnyRow) -> Result<Order> {
     let record = Record::new("orders", row);
     let kind = match (record.text("kind")?.as_str(), record.optional_id("target_id")?) {
         ("new", None) => OrderKind::New,

@@ -119,21 +119,24 @@ impl Tx {
 
 fn subscription_from(row: &AnyRow) -> Result<Subscription> {
     let record = Record::new("subscriptions", row);
-    let standing = match record.text("standing")?.as_str() {
-        "held" => Standing::Held,
-        "released" => Standing::Released,
-        "revoked" => Standing::Revoked,
-        other => return Err(record.corrupt("standing", Invalid::new(format!("{other} is not a standing")))),
-    };
     Ok(Subscription {
         id: record.id("id")?,
         founded_by: record.id("founded_by")?,
         server_id: record.parsed("server_id", ServerId::parse(&record.text("server_id")?))?,
         ends_at: record.time("ends_at")?,
-        standing,
+        standing: standing_from(&record)?,
         created_at: record.time("created_at")?,
         revision: record.integer("revision")?,
     })
+}
+
+pub(super) fn standing_from(record: &Record<'_>) -> Result<Standing> {
+    match record.text("standing")?.as_str() {
+        "held" => Ok(Standing::Held),
+        "released" => Ok(Standing::Released),
+        "revoked" => Ok(Standing::Revoked),
+        other => Err(record.corrupt("standing", Invalid::new(format!("{other} is not a standing")))),
+    }
 }
 
 fn grant_from(row: &AnyRow) -> Result<(Uuid, Grant)> {

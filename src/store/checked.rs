@@ -1,0 +1,60 @@
+//! What a check shows, in one look: an order with the subscription that it is about.
+
+use sqlx::any::AnyRow;
+
+use super::orders::order_from;
+use super::row::Record;
+use super::subscriptions::standing_from;
+use super::{Result, Store};
+use crate::domain::lightning::PaymentHash;
+use crate::domain::order::Order;
+use crate::domain::server::ServerId;
+use crate::domain::subscription::Subscription;
+
+/// An order, and what it founded, extended or is to extend.
+#[derive(Debug, Clone)]
+pub struct CheckedOrder {
+    pub order: Order,
+    pub subscription: Option<Subscription>,
+    /// Whether the subscription's peer has its key.
+    pub is_bound: bool,
+}
+
+const CHECKED: &str = "SELECT orders.id AS id, orders.key_id AS key_id, kind, orders.server_id AS server_id, target_id, \
+     subscription_id, orders.public_key AS public_key, requires_claim_token, months, amount_msat, price_cents, \
+     rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, invoice_expires_at, paid_at, closed_at, \
+     orders.created_at AS created_at, orders.revision AS revision, subscriptions.id AS about_id, founded_by, \
+     subscriptions.server_id AS about_server_id, ends_at, standing, subscriptions.created_at AS about_created_at, \
+     subscriptions.revision AS about_revision, peers.public_key AS bound_key FROM orders \
+     LEFT JOIN subscriptions ON subscriptions.id = coalesce(subscription_id, target_id) \
+     LEFT JOIN peers ON holder_kind = 'subscription' AND holder_id = subscriptions.id AND superseded_at IS NULL \
+     WHERE payment_hash = $1";
+
+impl Store {
+    pub async fn checked_order(&self, hash: PaymentHash) -> Result<Option<CheckedOrder>> {
+        let query = sqlx::query(CHECKED).bind(hash.to_string());
+        query.fetch_optional(&self.reader).await?.as_ref().map(checked_from).transpose()
+    }
+}
+
+fn checked_from(row: &AnyRow) -> Result<CheckedOrder> {
+    let record = Record::new("orders", row);
+    Ok(CheckedOrder {
+        order: order_from(row)?,
+        subscription: subscription_from(&record)?,
+        is_bound: record.optional_text("bound_key")?.is_some(),
+    })
+}
+
+fn subscription_from(record: &Record<'_>) -> Result<Option<Subscription>> {
+    let Some(id) = record.optional_id("about_id")? else { return Ok(None) };
+    Ok(Some(Subscription {
+        id,
+        founded_by: record.id("founded_by")?,
+        server_id: record.parsed("about_server_id", ServerId::parse(&record.text("about_server_id")?))?,
+        ends_at: record.time("ends_at")?,
+        standing: standing_from(record)?,
+        created_at: record.time("about_created_at")?,
+        revision: record.integer("about_revision")?,
+    }))
+}
