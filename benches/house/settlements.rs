@@ -19,7 +19,7 @@ use crate::shop::{FIRST_FOR_SALE, Node, SERVERS, server_id};
 use crate::{Bench, progress};
 
 const A_SECOND: u32 = 200;
-/// Customers who pay in turn; each has five times as long as the target allows.
+/// Customers who pay in turn; each has six times as long as the target allows.
 const CUSTOMERS: u32 = 32;
 /// Between two looks of a customer.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
