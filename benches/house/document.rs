@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::report::{Line, table};
+use anyhow::Context as _;
+
+use crate::report::{Line, table, thousands};
 use crate::{Bench, progress};
 
 /// The page; the prose is written by hand, words in braces are filled in.
@@ -22,6 +24,9 @@ pub fn write(bench: &Bench, lines: &[Line]) -> anyhow::Result<()> {
     let page = PAGE
         .replace("{table}", table(lines).trim_end())
         .replace("{cores}", &cores)
+        .replace("{memory}", &memory()?)
+        .replace("{kernel}", &kernel()?)
+        .replace("{orders}", &thousands(usize::try_from(bench.orders)?))
         .replace("{repeats}", &bench.repeats.to_string())
         .replace("{seconds}", &bench.seconds.to_string())
         .replace("{connections}", &bench.connections.to_string());
@@ -29,6 +34,19 @@ pub fn write(bench: &Bench, lines: &[Line]) -> anyhow::Result<()> {
     std::fs::write(docs.join("benchmarks.svg"), plot(lines))?;
     progress("docs/BENCHMARKS.md is written");
     Ok(())
+}
+
+/// All there is, in GB.
+fn memory() -> anyhow::Result<String> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let kilobytes: u64 = text.split_whitespace().nth(1).context("/proc tells no memory")?.parse()?;
+    Ok((kilobytes / 1_048_576).to_string())
+}
+
+/// Its version without what a distribution adds, such as `6.1`.
+fn kernel() -> anyhow::Result<String> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(release.split('.').take(2).collect::<Vec<_>>().join("."))
 }
 
 /// A bar for each target: how far it is reached, with a line where it is met.

@@ -47,7 +47,7 @@ use load::Load;
 /// Measures the service against floors of the same run and prints one table.
 ///
 /// Without options everything is measured, which takes about half an hour, and docs/BENCHMARKS.md is written. With
-/// fewer figures or orders only the table is printed:
+/// fewer figures or orders only the table is printed, unless --write is given:
 ///
 ///   ./scripts/bench.sh --figure a --orders 100000 --repeats 1
 #[derive(Debug, Parser)]
@@ -80,6 +80,9 @@ struct Size {
     /// Connections that ask at a time.
     #[arg(long, value_name = "COUNT", default_value_t = CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     connections: u32,
+    /// Writes docs/BENCHMARKS.md although less than everything is measured; the page says how much.
+    #[arg(long)]
+    write: bool,
     /// Measures this build of wiretoll, such as one of an earlier commit, instead of the one made now.
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_wiretoll"), hide_default_value = true)]
     program: PathBuf,
@@ -174,7 +177,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let lines = runtime.block_on(figures::measure(&bench))?;
     println!("{}", report::table(&lines));
-    if bench.is_whole() {
+    if options.size.write || bench.is_whole() {
         document::write(&bench, &lines)?;
     }
     Ok(())
