@@ -105,7 +105,7 @@ async fn attempt(app: &App, orphan: &Orphan, new: &NewOrder) -> Result<Option<Or
     let order = tx.lock_order(order.id).await?.ok_or(Error::NotFound("the order that was just stored"))?;
     tx.commit().await?;
     tracing::info!(order.id = %order.id, payment_hash = order.payment_hash.prefix(), "an orphaned payment was adopted");
-    app.changes.announce(order.id);
+    app.changes.announce(&order.id);
     Ok(Some(order))
 }
 
@@ -215,7 +215,7 @@ async fn purchase(app: &App, adoption: &Adoption) -> Result<Purchase, Error> {
     match &adoption.bought {
         Bought::New { server, public_key, claim_by } => {
             app.shop.server(server).ok_or_else(|| refused(&format!("no server {server} is configured")))?;
-            public_key.map_or(Ok(()), |key| app.shop.check_customer_key(key))?;
+            public_key.map_or(Ok(()), |key| app.check_customer_key(key))?;
             Ok(Purchase {
                 kind: OrderKind::New,
                 server_id: server.clone(),

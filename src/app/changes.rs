@@ -1,55 +1,61 @@
-//! Who waits for an order to change is woken here: long polls, event streams, later claims and agents.
+//! Who waits for an order or a server to change is woken here: long polls, event streams, claims and agents.
 //!
 //! Within one process a change is announced. Among replicas on Postgres `workers::replicas` looks at the orders that
 //! somebody waits for, and announces what moved.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
-use uuid::Uuid;
 
-/// The orders that somebody waits for.
-#[derive(Debug, Clone, Default)]
-pub struct Changes {
-    waiting: Arc<Mutex<HashMap<Uuid, watch::Sender<u64>>>>,
+/// What somebody waits for.
+#[derive(Debug, Clone)]
+pub struct Changes<K: Clone + Eq + Hash> {
+    waiting: Arc<Mutex<HashMap<K, watch::Sender<u64>>>>,
 }
 
-/// A wait for one order; dropping the last one forgets the order.
+/// A wait for one thing; dropping the last one forgets it.
 #[derive(Debug)]
-pub struct Waiter {
-    changes: Changes,
-    order: Uuid,
+pub struct Waiter<K: Clone + Eq + Hash> {
+    changes: Changes<K>,
+    key: K,
     receiver: Option<watch::Receiver<u64>>,
 }
 
-impl Changes {
-    /// Starts to wait. Read the order after this, so that no change falls between.
-    pub fn wait_for(&self, order: Uuid) -> Waiter {
+impl<K: Clone + Eq + Hash> Default for Changes<K> {
+    fn default() -> Self {
+        Self { waiting: Arc::default() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Changes<K> {
+    /// Starts to wait. Read what it is about after this, so that no change falls between.
+    pub fn wait_for(&self, key: K) -> Waiter<K> {
         let mut waiting = self.lock();
-        let sender = waiting.entry(order).or_insert_with(|| watch::channel(0).0);
-        Waiter { changes: self.clone(), order, receiver: Some(sender.subscribe()) }
+        let sender = waiting.entry(key.clone()).or_insert_with(|| watch::channel(0).0);
+        Waiter { changes: self.clone(), receiver: Some(sender.subscribe()), key }
     }
 
-    /// Wakes everyone who waits for the order.
-    pub fn announce(&self, order: Uuid) {
-        if let Some(sender) = self.lock().get(&order) {
+    /// Wakes everyone who waits for this.
+    pub fn announce(&self, key: &K) {
+        if let Some(sender) = self.lock().get(key) {
             sender.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
-    /// The orders that somebody waits for now.
-    pub fn waited_for(&self) -> Vec<Uuid> {
-        self.lock().keys().copied().collect()
+    /// What somebody waits for now.
+    pub fn waited_for(&self) -> Vec<K> {
+        self.lock().keys().cloned().collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, watch::Sender<u64>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<K, watch::Sender<u64>>> {
         // Nothing that holds the lock can panic half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiter {
+impl<K: Clone + Eq + Hash> Waiter<K> {
     /// Returns at the next announcement since the wait began or since the last call.
     pub async fn changed(&mut self) {
         if let Some(receiver) = &mut self.receiver {
@@ -59,18 +65,20 @@ impl Waiter {
     }
 }
 
-impl Drop for Waiter {
+impl<K: Clone + Eq + Hash> Drop for Waiter<K> {
     fn drop(&mut self) {
         self.receiver = None;
         let mut waiting = self.changes.lock();
-        if waiting.get(&self.order).is_some_and(|sender| sender.receiver_count() == 0) {
-            waiting.remove(&self.order);
+        if waiting.get(&self.key).is_some_and(|sender| sender.receiver_count() == 0) {
+            waiting.remove(&self.key);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[tokio::test]
@@ -78,10 +86,10 @@ mod tests {
         let changes = Changes::default();
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let mut waiter = changes.wait_for(one);
-        changes.announce(other);
+        changes.announce(&other);
         let asleep = tokio::time::timeout(std::time::Duration::from_millis(20), waiter.changed()).await;
         assert!(asleep.is_err());
-        changes.announce(one);
+        changes.announce(&one);
         waiter.changed().await;
     }
 

@@ -14,7 +14,7 @@ pub struct Checked {
     pub order: Order,
     pub server: Option<Server>,
     pub subscription: Option<Subscription>,
-    /// Whether the server's peer is recorded (until an agent can confirm more).
+    /// Whether the server has the peer; see [`Installation`](crate::store::Installation).
     pub provisioned: bool,
     pub extension: Option<Extension>,
 }
@@ -37,7 +37,7 @@ pub async fn check_order(app: &App, hash: PaymentHash) -> Result<Checked, Error>
 }
 
 async fn describe(app: &App, found: CheckedOrder) -> Result<Checked, Error> {
-    let CheckedOrder { order, subscription, is_bound } = found;
+    let CheckedOrder { order, subscription, is_installed } = found;
     let server_id = subscription.as_ref().map_or(&order.server_id, |subscription| &subscription.server_id);
     let server = app.shop.server(server_id).cloned();
     let extension = match &subscription {
@@ -46,5 +46,5 @@ async fn describe(app: &App, found: CheckedOrder) -> Result<Checked, Error> {
         }
         _ => None,
     };
-    Ok(Checked { provisioned: order.is_paid() && is_bound, order, server, subscription, extension })
+    Ok(Checked { provisioned: order.is_paid() && is_installed, order, server, subscription, extension })
 }

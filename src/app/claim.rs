@@ -6,6 +6,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::wait_installed::wait_until_installed;
 use super::{App, Error, NO_SUCH_ORDER, Unavailable, ask_node, secrets};
 use crate::config::SecretText;
 use crate::crash::crash_point;
@@ -67,7 +68,7 @@ pub async fn claim(app: &App, claim: &Claim) -> Result<Claimed, Error> {
         return Err(crate::domain::Invalid::new(message).into());
     }
     if let Some(key) = claim.public_key {
-        app.shop.check_customer_key(key)?;
+        app.check_customer_key(key)?;
     }
     let order = ask_node::refresh(app, order).await?;
     match (&order.state, order.subscription_id) {
@@ -129,7 +130,8 @@ async fn first_claim(app: &App, claim: &Claim, order: &Order, subscription: &Sub
         tx.commit().await?;
         crash_point!("claim.committed");
         tracing::info!(order.id = %order.id, "a claim bound its key");
-        app.changes.announce(order.id);
+        app.changes.announce(&order.id);
+        app.server_changes.announce(&subscription.server_id);
         return Ok(binding);
     }
     tx.rollback().await?;
@@ -181,7 +183,7 @@ async fn answer(
     binding: Binding,
 ) -> Result<Claimed, Error> {
     let server = app.shop.server(&peer.server_id).ok_or(Error::NotFound("this server is not configured any more"))?;
-    let server_key = server.public_key.ok_or_else(|| Unavailable::NoKey(server.id.clone()))?;
+    let server_key = app.server_key(server).ok_or_else(|| Unavailable::NoKey(server.id.clone()))?;
     let (private_key, shown) = private_key_for(app, order, binding.public_key).await?;
     let config = ClientConfig {
         private_key,
@@ -194,7 +196,8 @@ async fn answer(
         server_key,
         valid_until: subscription.ends_at,
     };
-    Ok(Claimed { subscription, server: server.clone(), config, private_key: shown, provisioned: true })
+    let provisioned = wait_until_installed(app, &server.id, subscription.id).await?;
+    Ok(Claimed { subscription, server: server.clone(), config, private_key: shown, provisioned })
 }
 
 /// The private key, only for the order that made it.

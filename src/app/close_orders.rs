@@ -148,7 +148,7 @@ async fn expire(app: &App, order: &Order) -> Result<(), Error> {
     if expired {
         app.metrics.order("expired");
     }
-    app.changes.announce(order.id);
+    app.changes.announce(&order.id);
     Ok(())
 }
 

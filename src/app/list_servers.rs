@@ -8,7 +8,7 @@ use crate::store::Occupancy;
 pub async fn list_servers(app: &App) -> Result<Vec<&Server>, Error> {
     let occupancy = app.store.occupancy(app.clock.now()).await?;
     let sellable = |server: &&Server| {
-        server.public_key.is_some() && server.migrate_to.is_none() && takes_orders(&occupancy, &server.id)
+        app.server_key(server).is_some() && server.migrate_to.is_none() && takes_orders(&occupancy, &server.id)
     };
     Ok(app.shop.servers.iter().filter(sellable).collect())
 }

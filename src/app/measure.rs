@@ -55,7 +55,8 @@ async fn stored(app: &App) -> Result<Stored, Error> {
 
 /// Subscriptions that cannot be claimed, because the configuration does not name their server's key.
 fn on_servers_without_key(app: &App, occupancy: &[Occupancy]) -> u64 {
-    let has_key = |counts: &&Occupancy| app.shop.server(&counts.server).is_some_and(|known| known.public_key.is_some());
+    let has_key =
+        |counts: &&Occupancy| app.shop.server(&counts.server).is_some_and(|known| app.server_key(known).is_some());
     occupancy.iter().filter(|counts| !has_key(counts)).map(|counts| unsigned(counts.held)).sum()
 }
 

@@ -12,6 +12,7 @@ pub mod circuit_breaker;
 pub mod claim;
 pub mod close_orders;
 pub mod deliver;
+pub mod desired_peers;
 pub mod explain;
 pub mod extension;
 pub mod list_servers;
@@ -26,8 +27,11 @@ pub mod renew;
 pub mod request_invoice;
 pub mod resolve_payment;
 pub mod secrets;
+pub mod server_keys;
 pub mod settle;
 pub mod subscription_status;
+pub mod take_report;
+pub mod wait_installed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +42,6 @@ use crate::clock::Clock;
 use crate::config::{Orders, RateSource};
 use crate::domain::Invalid;
 use crate::domain::instance_key::{Keyring, SecretError};
-use crate::domain::keys::PublicKey;
 use crate::domain::lightning::Network;
 use crate::domain::plan::Plans;
 use crate::domain::server::{Server, ServerId};
@@ -61,7 +64,11 @@ pub struct App {
     pub keyring: Arc<Keyring>,
     pub shop: Arc<Shop>,
     pub health: node_health::NodeHealth,
-    pub changes: changes::Changes,
+    /// Wakes who waits for an order.
+    pub changes: changes::Changes<Uuid>,
+    /// Wakes who waits for a server: its agent for new peers, claims for its agent's word.
+    pub server_changes: changes::Changes<ServerId>,
+    pub server_keys: server_keys::ServerKeys,
     pub questions: ask_node::Questions,
     pub metrics: Metrics,
 }
@@ -155,7 +162,7 @@ impl App {
         if self.health.adding.is_open() {
             return Some(Unavailable::NodeHangs);
         }
-        let no_key = |server: &Server| server.public_key.is_none();
+        let no_key = |server: &Server| self.server_key(server).is_none();
         if let Some(server) = self.shop.servers.first().filter(|_| self.shop.servers.iter().all(no_key)) {
             return Some(Unavailable::NoKey(server.id.clone()));
         }
@@ -175,14 +182,6 @@ impl Shop {
     /// The server of that name.
     pub fn server(&self, id: &ServerId) -> Option<&Server> {
         self.servers.iter().find(|server| server.id == *id)
-    }
-
-    /// Refuses a server's own key: the kernel ignores such a peer without a word.
-    pub fn check_customer_key(&self, key: PublicKey) -> Result<(), Invalid> {
-        if self.servers.iter().any(|server| server.public_key == Some(key)) {
-            return Err(Invalid::new("wgPublicKey is a server's own key; send the public key of your own device"));
-        }
-        Ok(())
     }
 
     /// The memo of an invoice: no server, no customer.

@@ -48,7 +48,7 @@ pub async fn place_order(app: &App, request: PlaceOrder) -> Result<PlacedOrder, 
     }
     let plan = app.shop.plans.find(request.months)?;
     let server = app.shop.server(&request.server_id).ok_or_else(|| unknown_server(app))?;
-    sellable(server)?;
+    sellable(app, server)?;
     check_key(app, request.public_key, server).await?;
     let quote = price::price(app, plan)?;
     let purchase = Purchase {
@@ -107,8 +107,8 @@ fn unknown_server(app: &App) -> Invalid {
 }
 
 /// Nothing new is sold where the config could not be written, or where customers are asked to leave.
-fn sellable(server: &Server) -> Result<(), Error> {
-    match (&server.public_key, &server.migrate_to) {
+fn sellable(app: &App, server: &Server) -> Result<(), Error> {
+    match (app.server_key(server), &server.migrate_to) {
         (_, Some(to)) => Err(Error::MigrationRequired { to: to.clone() }),
         (None, None) => Err(Unavailable::NoKey(server.id.clone()).into()),
         (Some(_), None) => Ok(()),
@@ -118,7 +118,7 @@ fn sellable(server: &Server) -> Result<(), Error> {
 /// A key that is held on this server is welcome (the payment will extend its subscription); elsewhere it is in the way.
 async fn check_key(app: &App, key: Option<PublicKey>, server: &Server) -> Result<(), Error> {
     let Some(key) = key else { return Ok(()) };
-    app.shop.check_customer_key(key)?;
+    app.check_customer_key(key)?;
     let Some(KeyOwner::Held(owner)) = app.store.key_owner(key).await? else { return Ok(()) };
     let Some(subscription) = app.store.subscription(owner).await? else { return Ok(()) };
     if subscription.standing == Standing::Revoked {

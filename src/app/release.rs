@@ -31,7 +31,7 @@ async fn release(app: &App, ended: &Subscription) -> Result<bool, Error> {
         tx.rollback().await?;
         return Ok(false);
     }
-    tx.release_held_slot(ended.id, now.plus_millis(app.shop.holds.quarantine_millis)).await?;
+    tx.release_held_slot(ended.id, now.plus_millis(app.shop.holds.quarantine_millis), now).await?;
     tx.release_keys(ended.id, now).await?;
     tx.set_end(ended.id, ended.ends_at, Standing::Released).await?;
     let subject = Subject::Subscription(ended.id);

@@ -81,7 +81,8 @@ async fn attempt(
         count(app, &order, evidence, outcome, now);
         let payment_hash = order.payment_hash.prefix();
         tracing::info!(order.id = %order.id, payment_hash, outcome = outcome.name(), "a payment settled");
-        app.changes.announce(order.id);
+        app.changes.announce(&order.id);
+        app.server_changes.announce(&order.server_id);
     }
     Ok(Some(settled))
 }

@@ -1,10 +1,12 @@
 //! What anybody who knows a public key may know of its subscription: the documented fields and no more.
 
 use super::renew::subscription_of;
+use super::take_report::month_of;
 use super::{App, Error, NO_SUCH_KEY};
 use crate::domain::keys::PublicKey;
 use crate::domain::server::Server;
 use crate::domain::subscription::Subscription;
+use crate::store::Used;
 
 /// A subscription as its key holder sees it.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub struct Status {
     /// The forwarded port, while a slot is held.
     pub port: Option<u16>,
     pub enabled: bool,
+    /// What was used this month, and when its server last reported.
+    pub used: Used,
 }
 
 pub async fn subscription_status(app: &App, key: PublicKey) -> Result<Status, Error> {
@@ -24,6 +28,8 @@ pub async fn subscription_status(app: &App, key: PublicKey) -> Result<Status, Er
         (Some(server), Some(peer)) => Some(server.pool.port(peer.slot).map_err(Error::Broken)?),
         _ => None,
     };
-    let enabled = subscription.is_active(app.clock.now());
-    Ok(Status { subscription, server, port, enabled })
+    let now = app.clock.now();
+    let used = app.store.used(subscription.id, &month_of(now)).await?;
+    let enabled = subscription.is_active(now) && !used.suspended;
+    Ok(Status { subscription, server, port, enabled, used })
 }

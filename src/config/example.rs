@@ -23,10 +23,12 @@ mod tests {
     fn documented_key(line: &str) -> Option<&str> {
         let setting = line.strip_prefix("# Example: ").or(line.strip_prefix('#')).unwrap_or(line);
         let (key, _) = setting.split_once(" = ")?;
-        key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_').then_some(key)
+        key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_').then_some(key)
     }
 
     fn header(line: &str) -> Option<&str> {
+        // A section that is not there by default is an example, too.
+        let line = line.strip_prefix("# Example: ").unwrap_or(line);
         line.strip_prefix('[').map(|line| line.trim_matches(['[', ']']))
     }
 

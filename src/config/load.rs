@@ -7,8 +7,9 @@ use toml::Table;
 use super::environment::{Environment, INSTANCE_KEY};
 use super::problem::{Problem, Problems};
 use super::section::{Section, read_root};
-use super::{Config, prices, servers, settings};
+use super::{Agent, Config, Log, agent, prices, servers, settings};
 use crate::domain::instance_key::Keyring;
+use crate::domain::server::Server;
 use crate::domain::time::Timestamp;
 
 /// What a section needs besides its own keys.
@@ -31,10 +32,7 @@ impl Config {
         now: Timestamp,
     ) -> Result<Self, Problems> {
         let Some(path) = path else { return Self::parse("", Path::new(""), environment, now) };
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let remedy = "for example: wiretoll config example > wiretoll.toml";
-            Problems(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"), remedy)])
-        })?;
+        let text = read_file(path)?;
         Self::parse(&text, path.parent().unwrap_or(Path::new("")), environment, now)
     }
 
@@ -77,6 +75,8 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     let limits = root.section("limits", settings::limits);
     let prices = prices::prices(root, around.now);
     let servers = servers::servers(root);
+    let agent = root.optional_section("agent", |section| agent::agent(section, folder, &data_folder));
+    check_agent(root, agent.as_ref(), servers.as_deref());
     let (plans, rate) = prices?;
     Some(Config {
         service: service?,
@@ -91,6 +91,66 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
         rate,
         plans,
         servers: servers?,
+        agent: agent.flatten(),
+    })
+}
+
+fn check_agent(root: &mut Section<'_>, agent: Option<&Option<Agent>>, servers: Option<&[Server]>) {
+    let (Some(Some(agent)), Some(servers)) = (agent, servers) else { return };
+    match servers.iter().find(|server| server.id == agent.server) {
+        None => root.problem("agent.server", "no server has this id", "name the id of one of [[servers]]"),
+        Some(server) if server.network6.is_some() && agent.public_address6.is_none() => {
+            let remedy = "give this machine's IPv6 address, or leave pool6 of the server out";
+            root.problem("agent.public_address6", "missing, though the server has pool6", remedy);
+        }
+        Some(_) => {}
+    }
+}
+
+/// What `agent` needs to know: its own section of the file that `serve` reads, or of one with nothing else in it.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    pub log: Log,
+    pub agent: Agent,
+}
+
+impl AgentConfig {
+    /// Reads `[service] data_folder`, `[log]` and `[agent]` of the file at `path`, and leaves the rest to `serve`.
+    ///
+    /// # Errors
+    /// Every mistake at once; a file that cannot be read, or is no TOML, hides the others.
+    pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
+        let text = read_file(path)?;
+        let mut file = text.parse::<Table>().map_err(|error| syntax_problem(&text, &error))?;
+        let environment = Environment::new(environment);
+        let mut problems = Vec::new();
+        environment.apply(&mut file, &mut problems);
+        file.retain(|key, _| matches!(key, "service" | "log" | "agent"));
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let config = read_root(&file, &mut problems, |root| read_agent(root, folder));
+        environment.attribute(&mut problems);
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(Problems(problems)),
+        }
+    }
+}
+
+fn read_agent(root: &mut Section<'_>, folder: &Path) -> Option<AgentConfig> {
+    let service = root.section("service", |section| settings::service(section, folder));
+    let data_folder = service.map_or_else(|| folder.to_owned(), |(_, data_folder)| data_folder);
+    let log = root.section("log", settings::log);
+    let agent = root.optional_section("agent", |section| agent::agent(section, folder, &data_folder));
+    if agent.is_none() && !root.has("agent") {
+        root.problem("agent", "missing", "a section [agent] as `wiretoll config example` shows it");
+    }
+    Some(AgentConfig { log: log?, agent: agent.flatten()? })
+}
+
+fn read_file(path: &Path) -> Result<String, Problems> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let remedy = "for example: wiretoll config example > wiretoll.toml";
+        Problems(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"), remedy)])
     })
 }
 

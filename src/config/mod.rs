@@ -4,6 +4,7 @@
 //! `address` of the section `[lnd]`. [`Config::load`] reports every mistake at once, and shows no value that it
 //! read: any of them may be a secret, pasted into the wrong line.
 
+mod agent;
 mod environment;
 mod example;
 mod load;
@@ -18,7 +19,7 @@ mod tests;
 mod value;
 mod warnings;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,10 +29,11 @@ use crate::domain::instance_key::Keyring;
 use crate::domain::lightning::Network;
 use crate::domain::money::Rate;
 use crate::domain::plan::Plans;
-use crate::domain::server::Server;
+use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Holds;
 
 pub use example::example;
+pub use load::AgentConfig;
 pub use problem::{Problem, Problems};
 
 /// Everything that `serve` needs to know.
@@ -50,6 +52,8 @@ pub struct Config {
     pub rate: Option<RateSource>,
     pub plans: Plans,
     pub servers: Vec<Server>,
+    /// The WireGuard server on this machine, where its agent is to be served.
+    pub agent: Option<Agent>,
 }
 
 /// The service itself: its name and where it listens.
@@ -76,6 +80,32 @@ pub enum LogFormat {
     Text,
     /// One object a line, for collectors.
     Json,
+}
+
+/// A WireGuard server on this machine, and the agent that keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    pub server: ServerId,
+    /// Where agent and control plane meet: a socket in the file system.
+    pub socket: PathBuf,
+    /// The server's key, and what was last applied.
+    pub state_folder: PathBuf,
+    pub interface: String,
+    pub wan_interface: String,
+    /// Where customers' ports arrive on this machine.
+    pub public_address: Ipv4Addr,
+    pub public_address6: Option<Ipv6Addr>,
+    pub egress: Egress,
+}
+
+/// What customers may do to the rest of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Egress {
+    /// Whether they may connect to the outside at all; answers to what came in always pass.
+    pub allowed: bool,
+    pub connections_per_customer: u32,
+    /// Each way, for those who are over their month's bandwidth.
+    pub throttled_kbit_per_second: u32,
 }
 
 /// Where orders live.
@@ -197,6 +227,12 @@ impl Default for Log {
 impl Default for Orders {
     fn default() -> Self {
         Self { invoice_lifetime: Duration::from_mins(15), require_claim_token: false, private_route_hints: false }
+    }
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Self { allowed: true, connections_per_customer: 2_000, throttled_kbit_per_second: 1_000 }
     }
 }
 

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
+use toml::Value;
 
 use super::network::host;
 use super::section::Section;
 use super::value::{name, number, parsed, text};
+use crate::domain::Invalid;
 use crate::domain::keys::PublicKey;
 use crate::domain::server::{Pool, Server, ServerId};
 
@@ -41,6 +43,7 @@ fn server(section: &mut Section<'_>) -> Option<Server> {
     let port = section.optional("port", "51820", number(1..=65_535)).unwrap_or(51_820);
     let public_key = section.optional("public_key", PUBLIC_KEY_EXAMPLE, |value| PublicKey::parse(text(value)?));
     let pool = pool(section);
+    let network6 = section.optional("pool6", r#""fd66:9::/64""#, network6);
     let migrate_to = section.optional("migrate_to", r#""eu-fi""#, |value| ServerId::parse(text(value)?));
     Some(Server {
         id: id?,
@@ -51,8 +54,17 @@ fn server(section: &mut Section<'_>) -> Option<Server> {
         port,
         public_key,
         pool: pool?,
+        network6,
         migrate_to,
     })
+}
+
+fn network6(value: &Value) -> Result<Ipv6Net, Invalid> {
+    let network: Ipv6Net = parsed("an IPv6 network such as fd66:9::/64 is expected")(value)?;
+    if network.prefix_len() > 96 || !network.network().is_unique_local() {
+        return Err(Invalid::new("a unique local network (fd00::/8) of /96 or larger is expected"));
+    }
+    Ok(network.trunc())
 }
 
 fn pool(section: &mut Section<'_>) -> Option<Pool> {

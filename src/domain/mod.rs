@@ -1,6 +1,7 @@
 //! Types and rules: pure, synchronous, and without a database, a network or a clock of their own.
 
 pub mod bolt11;
+pub mod desired;
 pub mod event;
 pub mod instance_key;
 pub mod keys;

@@ -1,9 +1,9 @@
 //! A WireGuard exit: what is told about it, and how a slot's number gives address and forwarded port.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Invalid;
 use super::keys::PublicKey;
@@ -29,6 +29,8 @@ pub struct Server {
     /// Nothing is sold on a server whose key is not known yet.
     pub public_key: Option<PublicKey>,
     pub pool: Pool,
+    /// Where customers may have an IPv6 address, too: the host part is that of their IPv4 address.
+    pub network6: Option<Ipv6Net>,
     /// Renewals are refused with `ERR_MIGRATION_REQUIRED` and point there.
     pub migrate_to: Option<ServerId>,
 }
@@ -72,6 +74,13 @@ impl Server {
     /// `host:port`, exactly one colon, as clients require it.
     pub fn endpoint(&self) -> String {
         format!("{}:{}", self.domain, self.port)
+    }
+
+    /// The slot's IPv6 address, where the server has a network of them.
+    pub fn address6(&self, slot: Slot) -> Result<Option<Ipv6Addr>, Invalid> {
+        let Some(network) = self.network6 else { return Ok(None) };
+        self.pool.contains(slot)?;
+        Ok(Some(Ipv6Addr::from_bits(network.network().to_bits() + 2 + u128::from(slot.0))))
     }
 }
 
@@ -127,6 +136,12 @@ impl Pool {
     pub fn address(&self, slot: Slot) -> Result<Ipv4Addr, Invalid> {
         self.contains(slot)?;
         Ok(Ipv4Addr::from_bits(self.network.network().to_bits() + 2 + slot.0))
+    }
+
+    /// The slot that has this address.
+    pub fn slot_of(&self, address: Ipv4Addr) -> Option<Slot> {
+        let n = address.to_bits().checked_sub(self.network.network().to_bits() + 2)?;
+        Some(Slot(n)).filter(|slot| self.contains(*slot).is_ok())
     }
 
     /// The public TCP port that is forwarded to the slot's address.

@@ -42,6 +42,8 @@ pub struct Grant {
 /// How long a subscription's things outlive its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holds {
+    /// From the end of the subscription to the end of its traffic.
+    pub grace_millis: i64,
     /// From the end of the subscription to the release of its slot and key.
     pub hold_millis: i64,
     /// From the release of an installed slot to its next use.
@@ -52,7 +54,7 @@ pub struct Holds {
 
 impl Default for Holds {
     fn default() -> Self {
-        Self { hold_millis: 30 * DAY, quarantine_millis: DAY, private_key_millis: 7 * DAY }
+        Self { grace_millis: DAY, hold_millis: 30 * DAY, quarantine_millis: DAY, private_key_millis: 7 * DAY }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A handler parses what it was sent into domain types, calls one verb of [`crate::app`], and writes down the answer.
 //! It holds no rules. Every error is JSON, whoever makes it.
 
+pub mod agents;
 pub mod body;
 pub mod client_address;
 pub mod dev;

@@ -14,6 +14,7 @@ use super::{Shared, application};
 use crate::app::ask_node::Questions;
 use crate::app::changes::Changes;
 use crate::app::node_health::NodeHealth;
+use crate::app::server_keys::ServerKeys;
 use crate::app::{App, Shop, settle};
 use crate::clock::Clock;
 use crate::config::{self, Database, Limits, LndTrust, MacaroonSource, Orders, Quota, SecretText};
@@ -168,6 +169,7 @@ fn app(store: Store) -> App {
         port: 51_820,
         public_key: Some(PrivateKey::from_random([3; 32]).public_key()),
         pool: Pool::new("10.9.0.0/28".parse().unwrap(), 35_000, None).unwrap(),
+        network6: None,
         migrate_to: None,
     };
     let shop = Shop {
@@ -188,6 +190,8 @@ fn app(store: Store) -> App {
         shop: shop.into(),
         health: NodeHealth::default(),
         changes: Changes::default(),
+        server_changes: Changes::default(),
+        server_keys: ServerKeys::default(),
         questions: Questions::default(),
         metrics: Metrics::default(),
     }

@@ -1,10 +1,12 @@
 //! Starts everything, stops everything: first gently, then hard.
 
+mod agents;
 mod credentials;
 mod instance_key;
 mod metrics;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::app::ask_node::Questions;
 use crate::app::changes::Changes;
 use crate::app::node_health::NodeHealth;
+use crate::app::server_keys::ServerKeys;
 use crate::app::{App, Shop};
 use crate::clock::Clock;
 use crate::config::{Config, Database};
@@ -28,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::stop::{self, Stop, Stopper};
 use crate::store::{Store, Tx};
 use crate::{lnd, workers};
+use agents::AgentsServer;
 use metrics::MetricsServer;
 
 /// How long requests and workers may take to end before they are cut off.
@@ -44,6 +48,7 @@ pub struct Running {
     pub metrics_address: Option<SocketAddr>,
     pub app: App,
     metrics: Option<MetricsServer>,
+    agents: Option<AgentsServer>,
     stopper: Stopper,
     workers: JoinSet<()>,
     server: ServerHandle,
@@ -82,6 +87,14 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    #[error("cannot wait for the agent on {}; choose another place with [agent] socket", .socket.display())]
+    ListenForAgent {
+        socket: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    App(#[from] crate::app::Error),
     #[error("signals cannot be waited for")]
     Signals(#[source] std::io::Error),
 }
@@ -93,8 +106,11 @@ pub async fn open(config: &Config, clock: Clock) -> Result<App, StartError> {
     let keyring = instance_key::load(&config.instance_key, &store).await?;
     let mut tx = store.begin().await?;
     reconcile_servers(&mut tx, config, &keyring, clock.now()).await?;
+    let app = app(config, clock, store, keyring);
+    tx.ensure_epoch(app.new_id(), app.clock.now()).await?;
     tx.commit().await?;
-    Ok(app(config, clock, store, keyring))
+    app.read_server_keys().await?;
+    Ok(app)
 }
 
 /// Builds what a command needs that only looks: nothing is migrated, made or registered.
@@ -154,6 +170,8 @@ fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> App {
         shop: Arc::new(shop(config)),
         health: NodeHealth::default(),
         changes: Changes::default(),
+        server_changes: Changes::default(),
+        server_keys: ServerKeys::default(),
         questions: Questions::default(),
         metrics,
     }
@@ -185,12 +203,13 @@ impl Running {
         let (address, server) = listen(config.service.listen, shared, payer)?;
         let handle = server.handle();
         let metrics = config.metrics.map(|wanted| MetricsServer::start(wanted, &app)).transpose()?;
+        let agents = config.agent.as_ref().map(|agent| AgentsServer::start(agent, &app)).transpose()?;
         let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
         let mut workers = workers::start(&app, &stop);
         workers.spawn(forget_idle(limits, stop));
         tracing::info!(%address, "wiretoll listens");
         let serving = run(server);
-        Ok(Self { address, metrics_address, app, metrics, stopper, workers, server: handle, serving, told })
+        Ok(Self { address, metrics_address, app, metrics, agents, stopper, workers, server: handle, serving, told })
     }
 
     /// Serves until the process is told to end (SIGTERM, SIGINT); a second signal cuts everything off.
@@ -225,6 +244,9 @@ impl Running {
             self.workers.shutdown().await;
         }
         self.serving.abort();
+        if let Some(agents) = self.agents {
+            agents.stop().await;
+        }
         if let Some(metrics) = self.metrics {
             metrics.stop().await;
         }

@@ -2,6 +2,7 @@
 
 use sqlx::any::AnyRow;
 
+use super::installed::installation_from;
 use super::orders::order_from;
 use super::row::Record;
 use super::subscriptions::standing_from;
@@ -16,8 +17,8 @@ use crate::domain::subscription::Subscription;
 pub struct CheckedOrder {
     pub order: Order,
     pub subscription: Option<Subscription>,
-    /// Whether the subscription's peer has its key.
-    pub is_bound: bool,
+    /// Whether the subscription's peer has its key and stands on its server.
+    pub is_installed: bool,
 }
 
 const CHECKED: &str = "SELECT orders.id AS id, orders.key_id AS key_id, kind, orders.server_id AS server_id, target_id, \
@@ -25,10 +26,11 @@ const CHECKED: &str = "SELECT orders.id AS id, orders.key_id AS key_id, kind, or
      rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, invoice_expires_at, paid_at, closed_at, \
      orders.created_at AS created_at, orders.revision AS revision, subscriptions.id AS about_id, founded_by, \
      subscriptions.server_id AS about_server_id, ends_at, standing, subscriptions.created_at AS about_created_at, \
-     subscriptions.revision AS about_revision, peers.public_key AS bound_key FROM orders \
+     subscriptions.revision AS about_revision, peers.public_key AS bound_key, \
+     bound_revision, applied_revision, agent_seen_at FROM orders \
      LEFT JOIN subscriptions ON subscriptions.id = coalesce(subscription_id, target_id) \
      LEFT JOIN peers ON holder_kind = 'subscription' AND holder_id = subscriptions.id AND superseded_at IS NULL \
-     WHERE payment_hash = $1";
+     LEFT JOIN servers ON servers.id = peers.server_id WHERE payment_hash = $1";
 
 impl Store {
     pub async fn checked_order(&self, hash: PaymentHash) -> Result<Option<CheckedOrder>> {
@@ -42,7 +44,7 @@ fn checked_from(row: &AnyRow) -> Result<CheckedOrder> {
     Ok(CheckedOrder {
         order: order_from(row)?,
         subscription: subscription_from(&record)?,
-        is_bound: record.optional_text("bound_key")?.is_some(),
+        is_installed: record.optional_text("bound_key")?.is_some() && installation_from(&record)?.is_installed(),
     })
 }
 

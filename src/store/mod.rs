@@ -3,11 +3,13 @@
 //! [`Store`] reads; [`Tx`] writes, one method a statement or a few that belong together, and nothing is true before
 //! [`Tx::commit`]. Rows become domain types or an error that names table, column and row.
 
+mod agents;
 mod checked;
 mod counts;
 mod cursor;
 mod events;
 mod idempotency;
+mod installed;
 mod instance_keys;
 mod open;
 mod orders;
@@ -23,9 +25,11 @@ use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 
+pub use agents::{AgentWord, MonthUsed, ServerState, Used};
 pub use checked::CheckedOrder;
 pub use counts::{OpenOrders, WaitingPayments};
 pub use idempotency::{IdempotencyKey, Remembered};
+pub use installed::{Installation, InstalledPeer};
 pub use orders::{NewOrder, OrderFilter};
 pub use payments::PaymentFilter;
 pub use peers::{KeyOwner, NewBinding, SealedBinding, SealedKey, StoredPeer};

@@ -133,24 +133,20 @@ impl Tx {
 
     /// Binds a key to a peer that has none; false where another claim was first.
     pub async fn bind_peer(&mut self, binding: &NewBinding) -> Result<bool> {
-        let row = sqlx::query(
-            "UPDATE peers SET public_key = $2, key_id = $3, sealed_preshared_key = $4, generation = generation + 1 \
-             WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL AND public_key IS NULL \
-             RETURNING id, server_id",
+        self.raise_revision(binding.subscription).await?;
+        let bound = sqlx::query(
+            "UPDATE peers SET public_key = $2, key_id = $3, sealed_preshared_key = $4, generation = generation + 1, \
+             revision = (SELECT peer_revision FROM servers WHERE id = peers.server_id), \
+             bound_revision = (SELECT peer_revision FROM servers WHERE id = peers.server_id) \
+             WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL AND public_key IS NULL",
         )
         .bind(binding.subscription.to_string())
         .bind(binding.public_key.to_string())
         .bind(binding.key_id.0)
         .bind(binding.sealed_preshared_key.clone())
-        .fetch_optional(&mut *self.inner)
+        .execute(&mut *self.inner)
         .await?;
-        let Some(row) = row else { return Ok(false) };
-        let server = Record::new("peers", &row).text("server_id")?;
-        sqlx::query("UPDATE servers SET peer_revision = peer_revision + 1 WHERE id = $1")
-            .bind(server)
-            .execute(&mut *self.inner)
-            .await?;
-        Ok(true)
+        Ok(bound.rows_affected() == 1)
     }
 
     /// Keeps a private key that was made here, until `erase_at`.

@@ -163,23 +163,38 @@ impl Tx {
         self.free(record.id("id")?, now).await
     }
 
-    /// Takes a subscription's peer away; its slot rests until `free_from`.
-    pub async fn release_held_slot(&mut self, subscription: Uuid, free_from: Timestamp) -> Result<()> {
+    /// Takes a subscription's peer away. Its slot rests until `free_from`; where the server has an agent, it stays taken
+    /// until that says that the peer is gone.
+    pub async fn release_held_slot(&mut self, subscription: Uuid, free_from: Timestamp, now: Timestamp) -> Result<()> {
         let row = sqlx::query(
-            "DELETE FROM peers WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL \
-             RETURNING id, server_id",
+            "UPDATE servers SET slots_held = slots_held - 1, peer_revision = peer_revision + 1 WHERE id = (SELECT server_id \
+             FROM peers WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL) \
+             RETURNING id, peer_revision, agent_seen_at",
         )
         .bind(subscription.to_string())
         .fetch_optional(&mut *self.inner)
         .await?;
         let Some(row) = row else { return Ok(()) };
-        let record = Record::new("peers", &row);
-        let server = record.text("server_id")?;
-        sqlx::query("UPDATE servers SET slots_held = slots_held - 1, peer_revision = peer_revision + 1 WHERE id = $1")
-            .bind(server.as_str())
+        let server = Record::new("servers", &row);
+        let gone = sqlx::query(
+            "DELETE FROM peers WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL \
+             RETURNING id, public_key",
+        )
+        .bind(subscription.to_string())
+        .fetch_one(&mut *self.inner)
+        .await?;
+        let peer = Record::new("peers", &gone);
+        if server.optional_time("agent_seen_at")?.is_none() || peer.optional_text("public_key")?.is_none() {
+            return self.free(peer.id("id")?, free_from).await;
+        }
+        sqlx::query("INSERT INTO removed_peers (peer_id, server_id, revision, removed_at) VALUES ($1, $2, $3, $4)")
+            .bind(peer.text("id")?)
+            .bind(server.text("id")?)
+            .bind(server.integer("peer_revision")?)
+            .bind(now.millis())
             .execute(&mut *self.inner)
             .await?;
-        self.free(record.id("id")?, free_from).await
+        Ok(())
     }
 
     async fn free(&mut self, peer: Uuid, free_from: Timestamp) -> Result<()> {

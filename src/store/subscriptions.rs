@@ -77,14 +77,7 @@ impl Tx {
             .execute(&mut *self.inner)
             .await?;
         // How long a peer may be used is part of what its server is to have.
-        sqlx::query(
-            "UPDATE servers SET peer_revision = peer_revision + 1 \
-             WHERE id = (SELECT server_id FROM subscriptions WHERE id = $1)",
-        )
-        .bind(id.to_string())
-        .execute(&mut *self.inner)
-        .await?;
-        Ok(())
+        self.change_peer(id).await
     }
 
     pub async fn grants(&mut self, subscription: Uuid) -> Result<Vec<(Uuid, Grant)>> {

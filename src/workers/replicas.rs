@@ -33,7 +33,7 @@ pub async fn run(app: App, mut stop: Stop) {
 fn announce(app: &App, seen: &HashMap<Uuid, i64>, revisions: HashMap<Uuid, i64>) -> HashMap<Uuid, i64> {
     for (order, revision) in &revisions {
         if seen.get(order) != Some(revision) {
-            app.changes.announce(*order);
+            app.changes.announce(order);
         }
     }
     revisions

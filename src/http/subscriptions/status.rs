@@ -70,19 +70,25 @@ pub async fn status(shared: Data<Shared>, request: HttpRequest, payload: Payload
 }
 
 impl From<Status> for StatusResponse {
-    /// No server reports usage yet, and no reset is for sale yet.
+    /// No reset is for sale yet.
     fn from(status: Status) -> Self {
         let id = status.subscription.server_id;
         Self {
             expiry: status.subscription.ends_at,
-            bandwidth_used_gb: 0.0,
+            bandwidth_used_gb: gigabytes(status.used.bytes),
             status: if status.enabled { "enabled" } else { "disabled" },
             server_domain: status.server.map_or_else(|| id.to_string(), |server| server.domain),
-            last_synced_at: None,
+            last_synced_at: status.used.reported_at,
             vpn_port: status.port,
             bandwidth_limit_gb: BANDWIDTH_LIMIT_GB,
             bandwidth_resets_this_month: 0,
             max_resets_per_month: 0,
         }
     }
+}
+
+/// 10^9 bytes each, to two places.
+#[expect(clippy::cast_precision_loss, reason = "hundredths of a gigabyte are far from 52 bits")]
+fn gigabytes(bytes: i64) -> f64 {
+    (bytes / 10_000_000) as f64 / 100.0
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use super::check::CheckResponse;
 use crate::app::changes::Waiter;
@@ -20,7 +21,7 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 pub struct Watch {
     shared: Arc<Shared>,
     hash: PaymentHash,
-    waiter: Waiter,
+    waiter: Waiter<Uuid>,
     seen: CheckResponse,
 }
 

@@ -1,0 +1,154 @@
+//! What an agent says: who it is, what it has installed, what was used. Slots are given back on its word alone.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::desired_peers::{desired_peers, server_state};
+use super::{App, Error, secrets};
+use crate::domain::Invalid;
+use crate::domain::desired::{Applied, Change, DesiredPeer, PROTOCOL, Report, Usage};
+use crate::domain::event::{EventType, Subject};
+use crate::domain::keys::PublicKey;
+use crate::domain::plan::BANDWIDTH_LIMIT_GB;
+use crate::domain::server::{Server, ServerId};
+use crate::domain::time::Timestamp;
+use crate::store::{AgentWord, ServerState, Tx};
+
+/// A second agent for one server is refused until the first one was silent for so long.
+pub const AGENT_SILENCE: Duration = Duration::from_secs(90);
+/// Peers whose usage is stored in one transaction, so that a long report does not hold up settlements.
+const USAGES_AT_ONCE: usize = 100;
+/// 10^9 bytes, inner, up and down together.
+const BYTES_PER_GB: i64 = 1_000_000_000;
+
+/// What the agent is to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    Fine,
+    /// What stands there is not what should: the agent asks for everything again.
+    AskForEverything,
+}
+
+/// Takes an agent's word for its server.
+///
+/// # Errors
+/// [`Error::Conflict`] for another key than the server's, or while another agent speaks for it.
+pub async fn take_report(app: &App, id: &ServerId, report: &Report) -> Result<Heard, Error> {
+    if report.protocol != PROTOCOL {
+        return Err(Invalid::new(format!("this control plane speaks protocol {PROTOCOL} of agents")).into());
+    }
+    let server = app.shop.server(id).ok_or(Error::NotFound("no server has this id"))?;
+    let state = server_state(app, id).await?;
+    check_key(server, &state, report.public_key)?;
+    check_alone(app, &state, report.agent_id)?;
+    hear(app, &state, report).await?;
+    app.server_keys.learn(id.clone(), report.public_key);
+    app.server_changes.announce(id);
+    bind_found(app, server, &report.withheld).await?;
+    for usages in report.usage.chunks(USAGES_AT_ONCE) {
+        store_usage(app, id, usages).await?;
+    }
+    for trouble in &report.troubles {
+        tracing::warn!(server = %id, trouble, "its agent is in trouble");
+    }
+    compare(app, id, &state, report.applied.as_ref()).await
+}
+
+fn check_key(server: &Server, state: &ServerState, key: PublicKey) -> Result<(), Error> {
+    match server.public_key.or(state.public_key) {
+        Some(known) if known != key => Err(Error::Conflict(format!(
+            "the agent has another WireGuard key than server {} is sold with: give it the server's key with \
+             `wiretoll agent key import`; customers' configs name that key",
+            server.id
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn check_alone(app: &App, state: &ServerState, agent: Uuid) -> Result<(), Error> {
+    let silence = i64::try_from(AGENT_SILENCE.as_millis()).unwrap_or(i64::MAX);
+    let speaks = state.agent_seen_at.is_some_and(|at| app.clock.now().since(at) < silence);
+    if speaks && state.agent_id.is_some_and(|known| known != agent) {
+        return Err(Error::Conflict(format!("another agent speaks for server {}; stop that one first", state.id)));
+    }
+    Ok(())
+}
+
+async fn hear(app: &App, state: &ServerState, report: &Report) -> Result<(), Error> {
+    let now = app.clock.now();
+    let applied = report.applied.as_ref().filter(|applied| applied.epoch == state.epoch);
+    let applied_revision = applied.map_or(-1, |applied| applied.revision.min(state.revision));
+    let word = AgentWord { agent_id: report.agent_id, public_key: report.public_key, applied_revision, at: now };
+    let mut tx = app.store.begin().await?;
+    tx.hear_agent(&state.id, word).await?;
+    let free_from = now.plus_millis(app.shop.holds.quarantine_millis);
+    let freed = tx.confirm_removals(&state.id, applied_revision, free_from).await?;
+    tx.commit().await?;
+    if freed > 0 {
+        tracing::info!(server = %state.id, freed, "its agent took peers away; their slots rest now");
+    }
+    Ok(())
+}
+
+/// Peers that the agent has and this database forgot, because a backup was restored: the key of one whose slot was paid
+/// for and not claimed is bound again, so that the customer's config goes on.
+async fn bind_found(app: &App, server: &Server, found: &[DesiredPeer]) -> Result<(), Error> {
+    for peer in found {
+        let Some(slot) = server.pool.slot_of(peer.address) else { continue };
+        let Some(subscription) = app.store.keyless_holder(&server.id, slot).await? else { continue };
+        let mut tx = app.store.begin().await?;
+        if bind_again(app, &mut tx, subscription, peer).await? {
+            tx.commit().await?;
+            tracing::warn!(server = %server.id, slot = slot.0, "a key was bound again as the server's agent had it");
+        } else {
+            tx.rollback().await?;
+        }
+    }
+    Ok(())
+}
+
+async fn bind_again(app: &App, tx: &mut Tx, subscription: Uuid, peer: &DesiredPeer) -> Result<bool, Error> {
+    let now = app.clock.now();
+    tx.lock_subscription(subscription).await?;
+    let sealed = secrets::seal_binding(app, subscription, peer.public_key, &peer.preshared_key)?;
+    if !tx.bind_peer(&sealed).await? || !tx.own_key(peer.public_key, subscription, now).await? {
+        return Ok(false);
+    }
+    let data = serde_json::json!({ "publicKey": peer.public_key.to_string(), "foundOnServer": true });
+    tx.record(app.new_id(), EventType::ClaimBound, Subject::Subscription(subscription), &data, now).await?;
+    Ok(true)
+}
+
+async fn store_usage(app: &App, server: &ServerId, usages: &[Usage]) -> Result<(), Error> {
+    let month = month_of(app.clock.now());
+    let limit = i64::from(BANDWIDTH_LIMIT_GB) * BYTES_PER_GB;
+    let mut tx = app.store.begin().await?;
+    for usage in usages {
+        let Some(used) = tx.add_usage(server, usage, &month).await? else { continue };
+        if used.bytes >= limit && tx.set_throttled(used.subscription, true).await? {
+            tracing::info!(subscription = %used.subscription, "over its bandwidth for this month: slowed down");
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// A calendar month in UTC, such as 2026-11.
+pub fn month_of(now: Timestamp) -> String {
+    now.to_string().chars().take(7).collect()
+}
+
+/// Whether what the agent says that stands there is what should, where both speak of the same revision.
+async fn compare(app: &App, id: &ServerId, state: &ServerState, applied: Option<&Applied>) -> Result<Heard, Error> {
+    let Some(applied) = applied.filter(|applied| applied.epoch == state.epoch) else { return Ok(Heard::Fine) };
+    let Some(digest) = &applied.digest else { return Ok(Heard::Fine) };
+    let Some(update) = desired_peers(app, id, None).await? else { return Ok(Heard::Fine) };
+    match update.change {
+        Change::Snapshot(snapshot) if snapshot.desired.revision == applied.revision && snapshot.sha256 != *digest => {
+            tracing::warn!(server = %id, "its agent has other peers than it should: everything is told again");
+            Ok(Heard::AskForEverything)
+        }
+        Change::Snapshot(_) | Change::Delta(_) => Ok(Heard::Fine),
+    }
+}

@@ -1,0 +1,402 @@
+//! What a server is to have: its peers, counted by a revision, told whole or as what changed.
+//!
+//! An agent and its control plane tell each other these types as JSON; unknown fields are ignored. A list that is empty
+//! or cut off can never mean "remove all": a snapshot names its kind, its count and its digest.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::Invalid;
+use super::keys::{PresharedKey, PublicKey};
+use super::time::Timestamp;
+
+/// The version of these types; raised when an older agent could not do what is asked of it.
+pub const PROTOCOL: u32 = 1;
+
+/// One customer's peer, with what is to be forwarded to it and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredPeer {
+    pub id: Uuid,
+    pub public_key: PublicKey,
+    #[serde(with = "preshared_key_text")]
+    pub preshared_key: PresharedKey,
+    pub address: Ipv4Addr,
+    pub address6: Option<Ipv6Addr>,
+    /// Arrives here from outside, TCP.
+    pub public_port: u16,
+    /// Goes to this port of the customer.
+    pub target_port: u16,
+    /// Until when traffic passes; none at all while it is suspended.
+    #[serde(with = "optional_millis")]
+    pub traffic_until: Option<Timestamp>,
+    /// Over its quota: slowed down.
+    pub throttled: bool,
+}
+
+/// What holds for all peers of a server: from the control plane's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// UDP port of WireGuard.
+    pub listen_port: u16,
+    /// The pool; its first address is the server's own.
+    pub network: Ipv4Net,
+    pub network6: Option<Ipv6Net>,
+}
+
+/// All peers of a server at one revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// Which life of the control plane's database the revision belongs to.
+    pub epoch: Uuid,
+    pub revision: i64,
+    pub terms: Terms,
+    #[serde(with = "by_id")]
+    pub peers: BTreeMap<Uuid, DesiredPeer>,
+}
+
+/// What the control plane answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// The control plane's clock, milliseconds: leases count from here, so that a wrong clock moves none.
+    #[serde(with = "millis")]
+    pub now: Timestamp,
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// The two kinds of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Change {
+    Snapshot(Snapshot),
+    Delta(Delta),
+}
+
+/// Everything, with what proves that it is whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    #[serde(flatten)]
+    pub desired: Desired,
+    pub count: usize,
+    pub sha256: String,
+    /// The operator said that many peers may go at once.
+    pub removals_allowed: bool,
+}
+
+/// What changed since `base`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    pub epoch: Uuid,
+    pub base: i64,
+    pub revision: i64,
+    pub upsert: Vec<DesiredPeer>,
+    pub remove: Vec<Uuid>,
+}
+
+impl Snapshot {
+    pub fn new(desired: Desired, removals_allowed: bool) -> Self {
+        Self { count: desired.peers.len(), sha256: desired.digest(), desired, removals_allowed }
+    }
+
+    /// The desired state, if all of it arrived.
+    ///
+    /// # Errors
+    /// When count or digest are of another list.
+    pub fn checked(self) -> Result<Desired, Invalid> {
+        if self.count != self.desired.peers.len() || self.sha256 != self.desired.digest() {
+            return Err(Invalid::new("a snapshot that does not fit its own count and digest"));
+        }
+        Ok(self.desired)
+    }
+}
+
+impl Desired {
+    /// Applies what changed.
+    ///
+    /// # Errors
+    /// When it starts from another revision than this one: then a snapshot is needed.
+    pub fn apply(&mut self, delta: Delta) -> Result<(), Invalid> {
+        if delta.epoch != self.epoch || delta.base != self.revision || delta.revision < delta.base {
+            return Err(Invalid::new("a delta that starts from another revision"));
+        }
+        for id in &delta.remove {
+            self.peers.remove(id);
+        }
+        self.peers.extend(delta.upsert.into_iter().map(|peer| (peer.id, peer)));
+        self.revision = delta.revision;
+        Ok(())
+    }
+
+    /// SHA-256 over the peers as JSON in the order of their ids, in hexadecimal; revision and time are left out.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        for peer in self.peers.values() {
+            // These types have a JSON form always: no map with keys that are no text, no number that is none.
+            hasher.update(serde_json::to_vec(peer).unwrap_or_default());
+            hasher.update(b"\n");
+        }
+        hex::encode(hasher.finalize())
+    }
+}
+
+/// More peers than this, and more than this share of all, do not go at once without the operator's word.
+pub const GUARDED_REMOVALS: usize = 20;
+const GUARDED_SHARE: usize = 5;
+
+/// The peers that stay although `next` does not name them, until their time is over.
+///
+/// These are all of them where the control plane's database begins a new epoch: a restored backup forgot who paid since.
+/// Otherwise a snapshot that would remove more than 20 peers that still have time, and more than a fifth of all, waits
+/// for the operator. What somebody else has by now is never kept.
+pub fn withhold_removals(before: &Desired, next: &Desired, now: Timestamp) -> BTreeMap<Uuid, DesiredPeer> {
+    let is_missed = |peer: &&DesiredPeer| peer.has_time(now) && !next.peers.contains_key(&peer.id);
+    let missed: Vec<&DesiredPeer> = before.peers.values().filter(is_missed).collect();
+    let is_many = missed.len() > GUARDED_REMOVALS && missed.len() * GUARDED_SHARE > before.peers.len();
+    if before.epoch == next.epoch && !is_many {
+        return BTreeMap::new();
+    }
+    let mut kept: BTreeMap<Uuid, DesiredPeer> = missed.into_iter().map(|peer| (peer.id, peer.clone())).collect();
+    yield_to(&mut kept, next.peers.values());
+    kept
+}
+
+/// Drops the withheld peers that share a key, an address or a port with one that is named.
+pub fn yield_to<'a>(withheld: &mut BTreeMap<Uuid, DesiredPeer>, named: impl Iterator<Item = &'a DesiredPeer>) {
+    for named in named {
+        withheld.retain(|id, peer| {
+            *id != named.id
+                && peer.public_key != named.public_key
+                && peer.address != named.address
+                && peer.public_port != named.public_port
+        });
+        if withheld.is_empty() {
+            return;
+        }
+    }
+}
+
+impl DesiredPeer {
+    /// Whether its traffic may pass, now or once it is no longer suspended.
+    pub fn has_time(&self, now: Timestamp) -> bool {
+        self.traffic_until.is_none_or(|until| until > now)
+    }
+}
+
+/// What an agent says about its server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub protocol: u32,
+    /// Drawn at each start of an agent: two at once for one server are noticed.
+    pub agent_id: Uuid,
+    /// The server's WireGuard key, which the agent made.
+    pub public_key: PublicKey,
+    /// None before anything was applied.
+    pub applied: Option<Applied>,
+    #[serde(default)]
+    pub usage: Vec<Usage>,
+    /// Peers that it keeps although the control plane does not name them; see [`withhold_removals`].
+    #[serde(default)]
+    pub withheld: Vec<DesiredPeer>,
+    /// What could not be done, in words for the operator. Never a key, an address or a name.
+    #[serde(default)]
+    pub troubles: Vec<String>,
+}
+
+/// What stands on the server now, and was looked at after it was made so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    pub epoch: Uuid,
+    pub revision: i64,
+    /// [`Desired::digest`] of what stands; given from time to time.
+    pub digest: Option<String>,
+}
+
+/// A peer's traffic, counted since `run` began: totals, so that a report that is sent twice counts once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub peer: Uuid,
+    pub run: Uuid,
+    /// Inner bytes, both ways.
+    pub bytes: u64,
+    /// Rounded down to the minute.
+    #[serde(with = "optional_millis")]
+    pub handshake_at: Option<Timestamp>,
+}
+
+mod preshared_key_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use zeroize::Zeroizing;
+
+    use crate::domain::keys::PresharedKey;
+
+    pub fn serialize<S: Serializer>(key: &PresharedKey, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Zeroizing::new(key.expose()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PresharedKey, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        PresharedKey::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+mod millis {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::domain::time::Timestamp;
+
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(time.millis())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        i64::deserialize(deserializer).map(Timestamp::from_millis)
+    }
+}
+
+mod optional_millis {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::domain::time::Timestamp;
+
+    #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+    pub fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        time.map(Timestamp::millis).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<i64>::deserialize(deserializer)?.map(Timestamp::from_millis))
+    }
+}
+
+/// A list in JSON, each peer under its own id.
+mod by_id {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+    use uuid::Uuid;
+
+    use super::DesiredPeer;
+
+    pub fn serialize<S: Serializer>(peers: &BTreeMap<Uuid, DesiredPeer>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(peers.values())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Uuid, DesiredPeer>, D::Error> {
+        let peers = Vec::<DesiredPeer>::deserialize(deserializer)?;
+        Ok(peers.into_iter().map(|peer| (peer.id, peer)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::keys::PrivateKey;
+
+    fn peer(n: u8, traffic_until: Option<i64>) -> DesiredPeer {
+        DesiredPeer {
+            id: Uuid::from_u128(u128::from(n)),
+            public_key: PrivateKey::from_random([n; 32]).public_key(),
+            preshared_key: PresharedKey::from_bytes([n.max(1); 32]),
+            address: Ipv4Addr::new(10, 9, 0, n),
+            address6: None,
+            public_port: 35_000 + u16::from(n),
+            target_port: 9_735,
+            traffic_until: traffic_until.map(Timestamp::from_millis),
+            throttled: false,
+        }
+    }
+
+    fn desired(revision: i64, peers: impl IntoIterator<Item = DesiredPeer>) -> Desired {
+        let network = "10.9.0.0/24".parse().unwrap();
+        Desired {
+            epoch: Uuid::from_u128(7),
+            revision,
+            terms: Terms { listen_port: 51_820, network, network6: None },
+            peers: peers.into_iter().map(|peer| (peer.id, peer)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_survives_its_json_and_a_cut_one_is_refused() {
+        let snapshot = Snapshot::new(desired(3, [peer(2, Some(5)), peer(3, None)]), false);
+        let update = Update { now: Timestamp::from_millis(9), change: Change::Snapshot(snapshot) };
+        let text = serde_json::to_string(&update).unwrap();
+        assert!(text.starts_with(r#"{"now":9,"kind":"snapshot","#), "{text}");
+        let read: Update = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, update);
+        let Change::Snapshot(mut cut) = read.change else { panic!("not a snapshot") };
+        cut.desired.peers.pop_last();
+        assert!(cut.checked().is_err());
+    }
+
+    #[test]
+    fn a_torn_or_foreign_delta_is_refused() {
+        let delta = |epoch: u128, base| Delta {
+            epoch: Uuid::from_u128(epoch),
+            base,
+            revision: base + 1,
+            upsert: vec![],
+            remove: vec![],
+        };
+        for (epoch, base) in [(7, 2), (7, 4), (8, 3)] {
+            assert!(desired(3, []).apply(delta(epoch, base)).is_err(), "{epoch} {base}");
+        }
+        let mut state = desired(3, []);
+        state.apply(delta(7, 3)).unwrap();
+        assert_eq!(state.revision, 4);
+    }
+
+    #[test]
+    fn scenario_35_a_list_that_would_remove_many_waits_for_the_operator() {
+        let now = Timestamp::from_millis(100);
+        let before = desired(1, (0..105).map(|n| peer(n, Some(1_000))));
+        let left = |count: u8| desired(2, (0..count).map(|n| peer(n, Some(1_000))));
+        // A fifth of 105 is 21.
+        assert!(withhold_removals(&before, &left(84), now).is_empty());
+        assert_eq!(withhold_removals(&before, &left(83), now).len(), 22);
+    }
+
+    #[test]
+    fn peers_whose_time_is_over_go_and_what_was_given_away_is_not_kept() {
+        let now = Timestamp::from_millis(2_000);
+        let before = desired(1, (0..100).map(|n| peer(n, Some(1_000))));
+        assert!(withhold_removals(&before, &desired(2, []), now).is_empty());
+        let before = desired(1, (0..100).map(|n| peer(n, Some(9_000))));
+        let given_away = DesiredPeer { id: Uuid::from_u128(500), ..peer(4, Some(9_000)) };
+        let kept = withhold_removals(&before, &desired(2, [given_away]), now);
+        assert!(kept.len() == 99 && !kept.contains_key(&Uuid::from_u128(4)));
+    }
+
+    #[test]
+    fn scenario_52_a_restored_backup_takes_nobody_away() {
+        let now = Timestamp::from_millis(2_000);
+        let before = desired(9, [peer(1, Some(9_000)), peer(2, Some(1_000)), peer(3, None)]);
+        let next = Desired { epoch: Uuid::from_u128(8), ..desired(2, []) };
+        let kept: Vec<Uuid> = withhold_removals(&before, &next, now).into_keys().collect();
+        assert_eq!(kept, [Uuid::from_u128(1), Uuid::from_u128(3)]);
+    }
+
+    proptest! {
+        /// Told as a delta or as a snapshot, the state is the same.
+        #[test]
+        fn a_delta_leads_to_the_snapshot(
+            old in proptest::collection::btree_set(0_u8..40, 0..20),
+            new in proptest::collection::btree_set(0_u8..40, 0..20),
+        ) {
+            let mut state = desired(1, old.iter().map(|n| peer(*n, Some(1))));
+            let goal = desired(2, new.iter().map(|n| peer(*n, Some(2))));
+            let remove = old.difference(&new).map(|n| Uuid::from_u128(u128::from(*n))).collect();
+            let delta = Delta { epoch: state.epoch, base: 1, revision: 2, upsert: goal.peers.values().cloned().collect(), remove };
+            state.apply(delta).unwrap();
+            prop_assert_eq!(state.digest(), goal.digest());
+            prop_assert_eq!(state, goal);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What agents say about their servers: who speaks for one, what is installed, what was used.
+
+use sqlx::any::AnyRow;
+use uuid::Uuid;
+
+use super::row::{Record, to_bigint};
+use super::{Result, Store, Tx};
+use crate::domain::desired::Usage;
+use crate::domain::keys::PublicKey;
+use crate::domain::server::ServerId;
+use crate::domain::time::Timestamp;
+
+/// A server as its agent and its desired peers are known.
+#[derive(Debug, Clone)]
+pub struct ServerState {
+    pub id: ServerId,
+    /// Which life of the database the revisions belong to.
+    pub epoch: Uuid,
+    /// Of the desired peers.
+    pub revision: i64,
+    /// A delta from an older revision would lack removals.
+    pub pruned_revision: i64,
+    pub applied_revision: i64,
+    pub public_key: Option<PublicKey>,
+    pub agent_id: Option<Uuid>,
+    pub agent_seen_at: Option<Timestamp>,
+    pub removals_allowed_until: Option<Timestamp>,
+    pub drained_at: Option<Timestamp>,
+}
+
+/// What a subscription has used in a month.
+#[derive(Debug, Clone, Copy)]
+pub struct MonthUsed {
+    pub subscription: Uuid,
+    pub bytes: i64,
+}
+
+/// What a subscription has used, as far as its server has reported.
+#[derive(Debug, Clone, Copy)]
+pub struct Used {
+    /// In one month, inner, both ways.
+    pub bytes: i64,
+    pub reported_at: Option<Timestamp>,
+    pub suspended: bool,
+}
+
+/// Who speaks for a server, and what it has installed.
+#[derive(Debug, Clone, Copy)]
+pub struct AgentWord {
+    pub agent_id: Uuid,
+    pub public_key: PublicKey,
+    /// -1 before anything is installed.
+    pub applied_revision: i64,
+    pub at: Timestamp,
+}
+
+const STATES: &str = "SELECT servers.id AS id, epoch, peer_revision, pruned_revision, applied_revision, public_key, \
+     agent_id, agent_seen_at, removals_allowed_until, drained_at FROM servers, database_epoch ORDER BY servers.id";
+
+impl Store {
+    pub async fn server_states(&self) -> Result<Vec<ServerState>> {
+        let rows = sqlx::query(STATES).fetch_all(&self.reader).await?;
+        rows.iter().map(state_from).collect()
+    }
+
+    /// What a subscription used in a month.
+    pub async fn used(&self, subscription: Uuid, month: &str) -> Result<Used> {
+        let row = sqlx::query(
+            "SELECT subscriptions.id AS id, suspended_at, agent_seen_at, bytes FROM subscriptions \
+             JOIN servers ON servers.id = subscriptions.server_id \
+             LEFT JOIN monthly_usage ON subscription_id = subscriptions.id AND month = $2 WHERE subscriptions.id = $1",
+        )
+        .bind(subscription.to_string())
+        .bind(month.to_owned())
+        .fetch_one(&self.reader)
+        .await?;
+        let record = Record::new("subscriptions", &row);
+        Ok(Used {
+            bytes: record.optional_integer("bytes")?.unwrap_or(0),
+            reported_at: record.optional_time("agent_seen_at")?,
+            suspended: record.optional_time("suspended_at")?.is_some(),
+        })
+    }
+}
+
+impl Tx {
+    /// Gives the database its epoch, unless it has one.
+    pub async fn ensure_epoch(&mut self, epoch: Uuid, now: Timestamp) -> Result<()> {
+        sqlx::query("INSERT INTO database_epoch (id, epoch, began_at) VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING")
+            .bind(epoch.to_string())
+            .bind(now.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// A new life of the database: nothing that an agent has applied counts as applied any more.
+    pub async fn renew_epoch(&mut self, epoch: Uuid, now: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE database_epoch SET epoch = $1, began_at = $2 WHERE id = 1")
+            .bind(epoch.to_string())
+            .bind(now.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        sqlx::query("UPDATE servers SET applied_revision = -1").execute(&mut *self.inner).await?;
+        Ok(())
+    }
+
+    /// Writes down who speaks for a server; what it installed never goes back within one epoch.
+    pub async fn hear_agent(&mut self, server: &ServerId, word: AgentWord) -> Result<()> {
+        sqlx::query(
+            "UPDATE servers SET agent_id = $2, public_key = $3, agent_seen_at = $4, \
+             applied_revision = CASE WHEN applied_revision < $5 THEN $5 ELSE applied_revision END WHERE id = $1",
+        )
+        .bind(server.as_str())
+        .bind(word.agent_id.to_string())
+        .bind(word.public_key.to_string())
+        .bind(word.at.millis())
+        .bind(word.applied_revision)
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Lets the slots of peers that the agent has taken away rest until `free_from`. Returns how many those are.
+    pub async fn confirm_removals(&mut self, server: &ServerId, applied: i64, free_from: Timestamp) -> Result<u64> {
+        let freed = sqlx::query(
+            "UPDATE slots SET peer_id = NULL, released_at = $3 WHERE server_id = $1 AND peer_id IN \
+             (SELECT peer_id FROM removed_peers WHERE server_id = $1 AND revision <= $2)",
+        )
+        .bind(server.as_str())
+        .bind(applied)
+        .bind(free_from.millis())
+        .execute(&mut *self.inner)
+        .await?
+        .rows_affected();
+        if freed > 0 {
+            sqlx::query("DELETE FROM removed_peers WHERE server_id = $1 AND revision <= $2")
+                .bind(server.as_str())
+                .bind(applied)
+                .execute(&mut *self.inner)
+                .await?;
+            sqlx::query("UPDATE servers SET pruned_revision = $2 WHERE id = $1 AND pruned_revision < $2")
+                .bind(server.as_str())
+                .bind(applied)
+                .execute(&mut *self.inner)
+                .await?;
+        }
+        Ok(freed)
+    }
+
+    /// Adds what a peer used since its last report to its subscription's month. None for a peer that is
+    /// not on this server.
+    ///
+    /// A counter that went down began anew: all of it is new.
+    pub async fn add_usage(&mut self, server: &ServerId, usage: &Usage, month: &str) -> Result<Option<MonthUsed>> {
+        let row = sqlx::query(
+            "SELECT id, holder_id, counter_run, counted_bytes FROM peers \
+             WHERE id = $1 AND server_id = $2 AND holder_kind = 'subscription'",
+        )
+        .bind(usage.peer.to_string())
+        .bind(server.as_str())
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let record = Record::new("peers", &row);
+        let same_run = record.optional_text("counter_run")? == Some(usage.run.to_string());
+        let (before, total) = (record.integer("counted_bytes")?, to_bigint(usage.bytes)?);
+        let new = if same_run && total >= before { total - before } else { total };
+        sqlx::query(
+            "UPDATE peers SET counter_run = $2, counted_bytes = $3, handshake_at = coalesce($4, handshake_at) \
+             WHERE id = $1",
+        )
+        .bind(usage.peer.to_string())
+        .bind(usage.run.to_string())
+        .bind(total)
+        .bind(usage.handshake_at.map(Timestamp::millis))
+        .execute(&mut *self.inner)
+        .await?;
+        let subscription = record.id("holder_id")?;
+        let bytes = self.add_to_month(subscription, month, new).await?;
+        Ok(Some(MonthUsed { subscription, bytes }))
+    }
+
+    async fn add_to_month(&mut self, subscription: Uuid, month: &str, bytes: i64) -> Result<i64> {
+        let row = sqlx::query(
+            "INSERT INTO monthly_usage (subscription_id, month, bytes) VALUES ($1, $2, $3) \
+             ON CONFLICT (subscription_id, month) DO UPDATE SET bytes = monthly_usage.bytes + $3 RETURNING subscription_id AS id, bytes",
+        )
+        .bind(subscription.to_string())
+        .bind(month.to_owned())
+        .bind(bytes)
+        .fetch_one(&mut *self.inner)
+        .await?;
+        Record::new("monthly_usage", &row).integer("bytes")
+    }
+
+    pub async fn allow_removals(&mut self, server: &ServerId, until: Option<Timestamp>) -> Result<()> {
+        sqlx::query("UPDATE servers SET removals_allowed_until = $2 WHERE id = $1")
+            .bind(server.as_str())
+            .bind(until.map(Timestamp::millis))
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    pub async fn set_drained(&mut self, server: &ServerId, since: Option<Timestamp>) -> Result<()> {
+        sqlx::query("UPDATE servers SET drained_at = $2 WHERE id = $1")
+            .bind(server.as_str())
+            .bind(since.map(Timestamp::millis))
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+}
+
+fn state_from(row: &AnyRow) -> Result<ServerState> {
+    let record = Record::new("servers", row);
+    let public_key = record.optional_text("public_key")?;
+    Ok(ServerState {
+        id: record.parsed("id", ServerId::parse(&record.text("id")?))?,
+        epoch: record.id("epoch")?,
+        revision: record.integer("peer_revision")?,
+        pruned_revision: record.integer("pruned_revision")?,
+        applied_revision: record.integer("applied_revision")?,
+        public_key: public_key.map(|key| record.parsed("public_key", PublicKey::parse(&key))).transpose()?,
+        agent_id: record.optional_id("agent_id")?,
+        agent_seen_at: record.optional_time("agent_seen_at")?,
+        removals_allowed_until: record.optional_time("removals_allowed_until")?,
+        drained_at: record.optional_time("drained_at")?,
+    })
+}

@@ -1,0 +1,151 @@
+//! The peers that a server is to have, and the revision that counts every change of them.
+//!
+//! Every change raises its server's revision first, which locks that row, and leaves the new number on the peer. So
+//! what an agent has not seen yet is what carries a higher number than the one it asks from.
+
+use sqlx::any::AnyRow;
+use uuid::Uuid;
+
+use super::peers::{StoredPeer, stored_peer_from};
+use super::row::Record;
+use super::{Result, Store, Tx};
+use crate::domain::server::{ServerId, Slot};
+use crate::domain::time::Timestamp;
+
+/// A peer with a key, and what decides whether its traffic passes.
+#[derive(Debug, Clone)]
+pub struct InstalledPeer {
+    pub peer: StoredPeer,
+    pub ends_at: Timestamp,
+    pub suspended: bool,
+    pub target_port: u32,
+    pub throttled: bool,
+}
+
+/// How far a peer's key has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Installation {
+    bound_revision: i64,
+    applied_revision: i64,
+    /// None where no agent ever spoke for the server: what is recorded is set up by hand.
+    pub agent_seen_at: Option<Timestamp>,
+}
+
+impl Installation {
+    /// Whether the server has the peer, as far as anybody can know.
+    pub const fn is_installed(&self) -> bool {
+        self.agent_seen_at.is_none() || self.bound_revision <= self.applied_revision
+    }
+}
+
+const INSTALLED: &str = "SELECT peers.id AS id, peers.server_id AS server_id, slot, peers.public_key AS public_key, key_id, \
+     sealed_preshared_key, target_port, throttled, ends_at, suspended_at FROM peers \
+     JOIN subscriptions ON holder_kind = 'subscription' AND holder_id = subscriptions.id \
+     WHERE peers.server_id = $1 AND peers.public_key IS NOT NULL AND peers.revision > $2";
+
+impl Store {
+    /// Peers with a key that changed after this revision; all of them after -1.
+    pub async fn installed_peers(&self, server: &ServerId, after: i64) -> Result<Vec<InstalledPeer>> {
+        let rows = sqlx::query(INSTALLED).bind(server.as_str()).bind(after).fetch_all(&self.reader).await?;
+        rows.iter().map(installed_peer_from).collect()
+    }
+
+    /// Peers that were taken away after this revision and that no agent has confirmed.
+    pub async fn removed_peers(&self, server: &ServerId, after: i64) -> Result<Vec<Uuid>> {
+        let rows = sqlx::query("SELECT peer_id AS id FROM removed_peers WHERE server_id = $1 AND revision > $2")
+            .bind(server.as_str())
+            .bind(after)
+            .fetch_all(&self.reader)
+            .await?;
+        rows.iter().map(|row| Record::new("removed_peers", row).id("id")).collect()
+    }
+
+    /// The subscription that holds a slot and whose key is not bound.
+    pub async fn keyless_holder(&self, server: &ServerId, slot: Slot) -> Result<Option<Uuid>> {
+        let row = sqlx::query(
+            "SELECT holder_id AS id FROM peers WHERE server_id = $1 AND slot = $2 AND holder_kind = 'subscription' \
+             AND superseded_at IS NULL AND public_key IS NULL",
+        )
+        .bind(server.as_str())
+        .bind(i64::from(slot.0))
+        .fetch_optional(&self.reader)
+        .await?;
+        row.map(|row| Record::new("peers", &row).id("id")).transpose()
+    }
+
+    /// How far a subscription's peer has come to its server; none while it has no key, or no slot.
+    pub async fn installation(&self, subscription: Uuid) -> Result<Option<Installation>> {
+        let row = sqlx::query(
+            "SELECT peers.id AS id, bound_revision, applied_revision, agent_seen_at FROM peers \
+             JOIN servers ON servers.id = peers.server_id WHERE holder_kind = 'subscription' AND holder_id = $1 \
+             AND superseded_at IS NULL AND peers.public_key IS NOT NULL",
+        )
+        .bind(subscription.to_string())
+        .fetch_optional(&self.reader)
+        .await?;
+        row.as_ref().map(|row| installation_from(&Record::new("peers", row))).transpose()
+    }
+}
+
+impl Tx {
+    /// Raises the revision of the server that a subscription's peer is on, and leaves it on the peer.
+    pub(super) async fn change_peer(&mut self, subscription: Uuid) -> Result<()> {
+        self.raise_revision(subscription).await?;
+        sqlx::query(
+            "UPDATE peers SET revision = (SELECT peer_revision FROM servers WHERE id = peers.server_id) \
+             WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL",
+        )
+        .bind(subscription.to_string())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Raises the revision of the server that a subscription's peer is on.
+    pub(super) async fn raise_revision(&mut self, subscription: Uuid) -> Result<()> {
+        sqlx::query(
+            "UPDATE servers SET peer_revision = peer_revision + 1 WHERE id = (SELECT server_id FROM peers \
+             WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL)",
+        )
+        .bind(subscription.to_string())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Slows a subscription's peer down, or lets it go again; false where it was so already.
+    pub async fn set_throttled(&mut self, subscription: Uuid, throttled: bool) -> Result<bool> {
+        let changed = sqlx::query(
+            "UPDATE peers SET throttled = $2 WHERE holder_kind = 'subscription' AND holder_id = $1 \
+             AND superseded_at IS NULL AND throttled <> $2",
+        )
+        .bind(subscription.to_string())
+        .bind(i64::from(throttled))
+        .execute(&mut *self.inner)
+        .await?;
+        if changed.rows_affected() > 0 {
+            self.change_peer(subscription).await?;
+        }
+        Ok(changed.rows_affected() > 0)
+    }
+}
+
+/// From the columns of a peer with those of its server.
+pub(super) fn installation_from(record: &Record<'_>) -> Result<Installation> {
+    Ok(Installation {
+        bound_revision: record.integer("bound_revision")?,
+        applied_revision: record.integer("applied_revision")?,
+        agent_seen_at: record.optional_time("agent_seen_at")?,
+    })
+}
+
+fn installed_peer_from(row: &AnyRow) -> Result<InstalledPeer> {
+    let record = Record::new("peers", row);
+    Ok(InstalledPeer {
+        peer: stored_peer_from(row)?,
+        ends_at: record.time("ends_at")?,
+        suspended: record.optional_time("suspended_at")?.is_some(),
+        target_port: record.unsigned_u32("target_port")?,
+        throttled: record.integer("throttled")? != 0,
+    })
+}
