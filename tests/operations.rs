@@ -8,6 +8,8 @@
 
 #[path = "process/command.rs"]
 mod command;
+#[path = "process/place.rs"]
+mod place;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,19 +19,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use command::command;
+use place::{Place, text};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use wiretoll::clock::Clock;
 use wiretoll::domain::keys::PrivateKey;
-use wiretoll::lnd_simulator::Simulator;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::methods::Method;
-use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
-use wiretoll::lnd_simulator::settings::SimulatorSettings;
 use wiretoll::random;
 
-const CONFIG: &str = include_str!("../fixtures/shop.toml");
 const API: &str = "/api/public/v1/subscription";
 /// As a proxy names it; a log is no place for it.
 const CUSTOMER: &str = "203.0.113.77";
@@ -100,42 +99,12 @@ async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
     assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "it did not happen: {what}");
 }
 
-/// An operator's folder, with a node to sell for.
-struct Place {
-    folder: TempDir,
-    node: Simulator,
-}
-
 impl Place {
-    async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let settings = SimulatorSettings { data_dir: Some(folder.path().join("node")), ..SimulatorSettings::default() };
-        let node = Simulator::start(settings).await.unwrap();
-        std::fs::write(folder.path().join("wiretoll.toml"), CONFIG).unwrap();
-        let place = Self { folder, node };
-        place.bake("7").await;
-        place
-    }
-
-    /// What the README tells an operator to bake.
-    async fn bake(&self, root_key_id: &str) {
-        let permissions = ["info:read", "invoices:read", "invoices:write"];
-        let macaroon = self.node.macaroon(root_key_id, &permissions).await.unwrap();
-        std::fs::write(self.path("wiretoll.macaroon"), macaroon.to_bytes()).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     fn command(&self, arguments: &[&str]) -> Command {
         let mut program = command(env!("CARGO_BIN_EXE_wiretoll"), self.folder.path());
         program.args(arguments);
         program.env("WIRETOLL_SERVICE__LISTEN", "127.0.0.1:0").env("WIRETOLL_METRICS__LISTEN", "127.0.0.1:0");
         program.env("WIRETOLL_SERVICE__TRUSTED_PROXIES", "127.0.0.0/8").env("WIRETOLL_LOG__LEVEL", "trace");
-        program.env("WIRETOLL_LND__ADDRESS", format!("https://{}", self.node.address()));
-        program.env("WIRETOLL_LND__CERTIFICATE_FILE", self.node.tls_certificate_path().unwrap());
-        program.env("WIRETOLL_LND__MACAROON_FILE", "wiretoll.macaroon");
         program
     }
 
@@ -148,11 +117,6 @@ impl Place {
         let api = Api::at(&address, &metrics);
         until("it can sell", async || api.get("/health/ready").await.1.contains("\"ok\"")).await;
         (program, api)
-    }
-
-    async fn pay(&self, order: &Value) {
-        let outcome = self.node.pay(PaymentOrder::of(text(order, "invoice"))).await.unwrap();
-        assert!(matches!(outcome, PaymentOutcome::Settled { .. }), "{outcome:?}");
     }
 }
 
@@ -198,10 +162,6 @@ impl Api {
     async fn metrics(&self) -> String {
         self.client.get(&self.metrics).send().await.unwrap().text().await.unwrap()
     }
-}
-
-fn text<'v>(body: &'v Value, key: &str) -> &'v str {
-    body[key].as_str().unwrap_or_else(|| panic!("no {key}: {body}"))
 }
 
 // --- what a log may say ----------------------------------------------------------------------------------------------

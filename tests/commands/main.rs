@@ -1,0 +1,16 @@
+//! The commands as an operator runs them: the built program, its exit codes, what it prints, and `kill -9`.
+
+#![expect(clippy::unwrap_used, reason = "a test: clippy spares only the functions marked as one")]
+
+mod api;
+mod configuring;
+mod demo_and_dev;
+mod ending;
+mod explaining;
+mod ledger;
+#[path = "../process/place.rs"]
+mod place;
+#[path = "../process/mod.rs"]
+mod process;
+mod program;
+mod serving;
