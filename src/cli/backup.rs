@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::ConfigFile;
+use super::{ConfigFile, output};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -17,14 +17,12 @@ pub struct Backup {
 }
 
 impl Backup {
-    #[expect(clippy::print_stdout, reason = "what this command is for")]
     pub async fn run(&self) -> anyhow::Result<()> {
         let config = self.config.load_beside_database()?;
         anyhow::ensure!(!self.file.exists(), "{} exists already", self.file.display());
         let store = Store::connect(&config.database).await?;
         store.backup(&self.file).await.with_context(|| format!("no copy at {}", self.file.display()))?;
         store.close().await;
-        println!("copied to {}; back up the instance key apart from it", self.file.display());
-        Ok(())
+        output::print(format_args!("copied to {}; back up the instance key apart from it", self.file.display()))
     }
 }

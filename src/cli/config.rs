@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::ConfigFile;
+use super::{ConfigFile, output};
 use crate::clock::Clock;
 use crate::{config, lifecycle};
 
@@ -16,16 +16,15 @@ pub enum ConfigCommand {
 }
 
 impl ConfigCommand {
-    #[expect(clippy::print_stdout, reason = "what this command is for")]
     pub async fn run(&self) -> anyhow::Result<()> {
         match self {
-            Self::Example => print!("{}", config::example()),
+            Self::Example => output::print(config::example().trim_end())?,
             Self::Check(file) => {
                 let config = file.load()?;
                 lifecycle::check(&config, &Clock::System).await?;
-                println!("{} is in order", file.path.display());
+                output::print(format_args!("{} is in order", file.path.display()))?;
                 for warning in config.warnings(Clock::System.now()) {
-                    println!("but {warning}");
+                    output::print(format_args!("but {warning}"))?;
                 }
             }
         }

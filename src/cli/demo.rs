@@ -9,6 +9,7 @@ use qrcode::render::unicode::Dense1x2;
 use serde_json::{Value, json};
 
 use super::embedded::Embedded;
+use super::output::print as say;
 
 const API: &str = "/api/public/v1";
 
@@ -23,14 +24,14 @@ pub struct Demo {
 impl Demo {
     pub async fn run(self) -> anyhow::Result<()> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
-        say("Starting a simulated LND node (TLS, macaroon, regtest) and wiretoll on SQLite ...");
+        say("Starting a simulated LND node (TLS, macaroon, regtest) and wiretoll on SQLite ...")?;
         let embedded = Embedded::start(folder.path(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
         let base = format!("http://{}", embedded.service.address);
         let story = Story { base, client: reqwest::Client::builder().no_proxy().build()?, qr: !self.no_qr };
         let told = story.tell().await;
         embedded.stop().await;
         told?;
-        say("\nThat is the main job. `wiretoll dev` keeps these parts running for your own client.");
+        say("\nThat is the main job. `wiretoll dev` keeps these parts running for your own client.")?;
         Ok(())
     }
 }
@@ -43,34 +44,34 @@ struct Story {
 
 impl Story {
     async fn tell(&self) -> anyhow::Result<()> {
-        say("\n1. Which servers are for sale?");
+        say("\n1. Which servers are for sale?")?;
         let servers = self.get(&format!("{API}/servers")).await?;
-        say_json(&servers);
+        say_json(&servers)?;
 
-        say("\n2. Buy one month on eu-de. The invoice comes from the node, over gRPC.");
+        say("\n2. Buy one month on eu-de. The invoice comes from the node, over gRPC.")?;
         let order =
             self.post(&format!("{API}/subscription/create"), &json!({ "serverId": "eu-de", "duration": 1 })).await?;
-        say_json(&order);
+        say_json(&order)?;
         let (hash, invoice) = (text(&order, "paymentHash")?, text(&order, "invoice")?);
         self.say_qr(&invoice.to_uppercase(), "Scan it with a wallet (this one is worth nothing):")?;
 
-        say("\n3. Is it paid?");
-        say_json(&self.get(&format!("{API}/subscription/{hash}")).await?);
+        say("\n3. Is it paid?")?;
+        say_json(&self.get(&format!("{API}/subscription/{hash}")).await?)?;
 
-        say("\n4. Pay it, as a wallet would. The simulated node settles it.");
-        say_json(&self.post("/dev/pay", &json!({ "invoice": invoice })).await?);
+        say("\n4. Pay it, as a wallet would. The simulated node settles it.")?;
+        say_json(&self.post("/dev/pay", &json!({ "invoice": invoice })).await?)?;
 
-        say("\n5. Wait until wiretoll has seen the payment.");
+        say("\n5. Wait until wiretoll has seen the payment.")?;
         self.wait_until_paid(hash).await?;
 
-        say("\n6. Claim the WireGuard config. The same claim gives the same config again.");
+        say("\n6. Claim the WireGuard config. The same claim gives the same config again.")?;
         let claim = json!({ "paymentHash": hash });
         let claimed = self.post(&format!("{API}/subscription/claim"), &claim).await?;
         let again = self.client.post(self.url(&format!("{API}/subscription/claim"))).json(&claim).send().await?;
         let again: Value = again.error_for_status()?.json().await?;
         let config = text(&claimed, "config")?;
         anyhow::ensure!(again.get("config") == claimed.get("config"), "the second claim gave another config");
-        say(config);
+        say(config)?;
         self.say_qr(config, "Scan it with the WireGuard app:")
     }
 
@@ -79,7 +80,7 @@ impl Story {
         for _ in 0..3 {
             let status = self.get(&format!("{API}/subscription/{hash}?wait=5")).await?;
             if status.get("status").and_then(Value::as_str) == Some("paid") {
-                say_json(&status);
+                say_json(&status)?;
                 return Ok(());
             }
         }
@@ -87,12 +88,12 @@ impl Story {
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        say(&format!("   curl -s '{}'", self.url(path)));
+        say(format_args!("   curl -s '{}'", self.url(path)))?;
         answer(self.client.get(self.url(path)).send().await?).await
     }
 
     async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        say(&format!("   curl -s '{}' -H 'Content-Type: application/json' -d '{body}'", self.url(path)));
+        say(format_args!("   curl -s '{}' -H 'Content-Type: application/json' -d '{body}'", self.url(path)))?;
         answer(self.client.post(self.url(path)).json(body).send().await?).await
     }
 
@@ -103,7 +104,7 @@ impl Story {
     fn say_qr(&self, content: &str, caption: &str) -> anyhow::Result<()> {
         if self.qr {
             let code = QrCode::new(content).context("no QR code")?;
-            say(&format!("\n{caption}\n{}", code.render::<Dense1x2>().quiet_zone(true).build()));
+            say(format_args!("\n{caption}\n{}", code.render::<Dense1x2>().quiet_zone(true).build()))?;
         }
         Ok(())
     }
@@ -120,11 +121,6 @@ fn text<'v>(body: &'v Value, key: &str) -> anyhow::Result<&'v str> {
     body.get(key).and_then(Value::as_str).with_context(|| format!("the answer has no {key}"))
 }
 
-fn say_json(body: &Value) {
-    say(&format!("{body:#}"));
-}
-
-#[expect(clippy::print_stdout, reason = "the story is what this command prints")]
-fn say(line: &str) {
-    println!("{line}");
+fn say_json(body: &Value) -> anyhow::Result<()> {
+    say(format_args!("{body:#}"))
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::embedded::Embedded;
-use super::logs;
+use super::{logs, output};
 use crate::config::{Log, LogFormat};
 
 #[derive(Debug, Args)]
@@ -37,19 +37,16 @@ impl Dev {
 
 async fn serve(folder: &Path, listen: SocketAddr, metrics: Option<SocketAddr>) -> anyhow::Result<()> {
     let Embedded { simulator, service, lock: _lock } = Embedded::start(folder, listen, metrics).await?;
-    say(service.address, service.metrics_address);
+    say(service.address, service.metrics_address)?;
     service.until_told().await?;
     simulator.stop().await;
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "what a person needs to use it")]
-fn say(address: SocketAddr, metrics: Option<SocketAddr>) {
-    println!("wiretoll for development: a simulated node, so its bitcoin is worth nothing. Ctrl-C ends it.");
-    println!("  API    http://{address}/api/public/v1/servers");
-    println!("  docs   http://{address}/docs/");
-    println!("  payer  curl -s http://{address}/dev/pay -d '{{\"invoice\": \"lnbcrt...\"}}'");
-    if let Some(metrics) = metrics {
-        println!("  metrics  http://{metrics}/metrics");
-    }
+fn say(address: SocketAddr, metrics: Option<SocketAddr>) -> anyhow::Result<()> {
+    output::print("wiretoll for development: a simulated node, so its bitcoin is worth nothing. Ctrl-C ends it.")?;
+    output::print(format_args!("  API    http://{address}/api/public/v1/servers"))?;
+    output::print(format_args!("  docs   http://{address}/docs/"))?;
+    output::print(format_args!("  payer  curl -s http://{address}/dev/pay -d '{{\"invoice\": \"lnbcrt...\"}}'"))?;
+    metrics.map_or(Ok(()), |metrics| output::print(format_args!("  metrics  http://{metrics}/metrics")))
 }

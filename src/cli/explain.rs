@@ -3,7 +3,7 @@
 use clap::Args;
 use uuid::Uuid;
 
-use super::ConfigFile;
+use super::{ConfigFile, output};
 use crate::app::App;
 use crate::app::explain::{Explained, ExplainedOrphan, OrderName, explain, explain_orphan};
 use crate::clock::Clock;
@@ -23,15 +23,12 @@ pub struct Explain {
 }
 
 impl Explain {
-    #[expect(clippy::print_stdout, reason = "what this command is for")]
     pub async fn run(&self) -> anyhow::Result<()> {
         let name = parse(&self.order)?;
         let app = lifecycle::inspect(&self.config.load_beside_database()?, Clock::System).await?;
-        for line in tell(&app, name).await? {
-            println!("{line}");
-        }
+        let lines = tell(&app, name).await?;
         app.store.close().await;
-        Ok(())
+        output::print(lines.join("\n"))
     }
 }
 

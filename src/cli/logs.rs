@@ -17,6 +17,8 @@ pub fn start(log: &Log) {
     );
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It tells of a full disk by `eprintln!`, which panics at the same disk, and ends whoever wanted to log.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let _ = match log.format {

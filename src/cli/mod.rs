@@ -6,9 +6,11 @@ mod demo;
 mod dev;
 mod embedded;
 mod explain;
+mod listing;
 mod logs;
 mod openapi;
 mod order;
+mod output;
 mod parse;
 mod payment;
 mod serve;
@@ -16,6 +18,7 @@ mod simulator;
 mod table;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
     let done = done.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli.command)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::was_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say_error(&error);
             ExitCode::FAILURE
@@ -123,9 +127,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where a command says why it failed")]
+/// The one place where a command says why it failed; its exit code says so where nobody can read it.
 fn say_error(error: &anyhow::Error) {
-    eprintln!("wiretoll: {}", with_causes(error));
+    let _ = writeln!(std::io::stderr(), "wiretoll: {}", with_causes(error));
 }
 
 /// An error with its causes; one that was said already is not said again, as some libraries repeat theirs.

@@ -1,7 +1,7 @@
 //! `openapi`: the document that `/openapi.json` serves.
 
-#[expect(clippy::print_stdout, reason = "what this command is for")]
+use super::output;
+
 pub fn run() -> anyhow::Result<()> {
-    println!("{}", crate::http::openapi::document()?);
-    Ok(())
+    output::print(crate::http::openapi::document()?)
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::explain::Explain;
-use super::table::table;
-use super::{ConfigFile, parse};
+use super::listing::{Listed, Listing};
+use super::{ConfigFile, output, parse};
 use crate::app::adopt_payment::{Adoption, AmountCheck, Bought, adopt_payment};
 use crate::clock::Clock;
 use crate::domain::keys::PublicKey;
@@ -42,15 +42,8 @@ pub struct List {
     /// Only orders before this one: the last id of the page before.
     #[arg(long, value_name = "ORDER ID")]
     before: Option<Uuid>,
-    /// At most so many, 1 to 1000.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
-    /// Whole payment hashes, not their beginnings: who knows one may claim the order.
-    #[arg(long)]
-    full_hash: bool,
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 #[derive(Debug, Args)]
@@ -101,69 +94,60 @@ impl OrderCommand {
 }
 
 impl List {
-    #[expect(clippy::print_stdout, reason = "what this command is for")]
     async fn run(&self) -> anyhow::Result<()> {
         let app = lifecycle::inspect(&self.config.load_beside_database()?, Clock::System).await?;
         let (state, since, before) = (self.state.clone(), self.since, self.before);
-        let orders = app.store.orders(&OrderFilter { state, since, before, at_most: self.limit }).await?;
+        let orders = app.store.orders(&OrderFilter { state, since, before, at_most: self.listing.limit }).await?;
         app.store.close().await;
-        if self.json {
-            let orders: Vec<_> = orders.iter().map(|order| self.as_json(order)).collect();
-            println!("{}", serde_json::to_string_pretty(&orders)?);
-            return Ok(());
-        }
-        let rows: Vec<_> = orders.iter().map(|order| self.row(order)).collect();
-        for line in table(["ORDER", "CREATED", "STATE", "KIND", "SERVER", "MONTHS", "AMOUNT", "PAYMENT HASH"], &rows) {
-            println!("{line}");
-        }
-        if let Some(last) = orders.last().filter(|_| orders.len() == self.limit as usize) {
-            println!("there may be more: --before {}", last.id);
-        }
-        Ok(())
+        self.listing.print(&orders)
     }
+}
 
-    fn row(&self, order: &Order) -> [String; 8] {
+impl Listed<8> for Order {
+    const HEADING: [&'static str; 8] =
+        ["ORDER", "CREATED", "STATE", "KIND", "SERVER", "MONTHS", "AMOUNT", "PAYMENT HASH"];
+
+    fn row(&self, listing: &Listing) -> [String; 8] {
         [
-            order.id.to_string(),
-            order.created_at.to_string(),
-            order.state.name().to_owned(),
-            kind(order).to_owned(),
-            order.server_id.to_string(),
-            order.months.to_string(),
-            order.quote.amount.to_string(),
-            self.hash(order),
+            self.id.to_string(),
+            self.created_at.to_string(),
+            self.state.name().to_owned(),
+            kind(self).to_owned(),
+            self.server_id.to_string(),
+            self.months.to_string(),
+            self.quote.amount.to_string(),
+            listing.hash(&self.payment_hash.to_string()),
         ]
     }
 
-    fn as_json(&self, order: &Order) -> Value {
+    fn as_json(&self, listing: &Listing) -> Value {
         json!({
-            "orderId": order.id,
-            "createdAt": order.created_at,
-            "state": order.state.name(),
-            "kind": kind(order),
-            "serverId": order.server_id.as_str(),
-            "months": order.months,
-            "amountSats": order.quote.amount,
-            "subscriptionId": order.subscription_id,
-            "paymentHash": self.hash(order),
+            "orderId": self.id,
+            "createdAt": self.created_at,
+            "state": self.state.name(),
+            "kind": kind(self),
+            "serverId": self.server_id.as_str(),
+            "months": self.months,
+            "amountSats": self.quote.amount,
+            "subscriptionId": self.subscription_id,
+            "paymentHash": listing.hash(&self.payment_hash.to_string()),
         })
     }
 
-    fn hash(&self, order: &Order) -> String {
-        if self.full_hash { order.payment_hash.to_string() } else { order.payment_hash.prefix() }
+    fn option_for_more(&self) -> String {
+        format!("--before {}", self.id)
     }
 }
 
 impl Adopt {
-    #[expect(clippy::print_stdout, reason = "what this command is for")]
     async fn run(&self) -> anyhow::Result<()> {
         let adoption = self.adoption()?;
         let app = lifecycle::operate(&self.config.load_beside_database()?, Clock::System).await?;
         let order = adopt_payment(&app, &adoption).await;
         app.store.close().await;
         let order = order.context("the payment was not adopted")?;
-        println!("adopted: order {} is paid; see `wiretoll order show {}`", order.id, order.id);
-        Ok(())
+        let id = order.id;
+        output::print(format_args!("adopted: order {id} is paid; see `wiretoll order show {id}`"))
     }
 
     fn adoption(&self) -> anyhow::Result<Adoption> {

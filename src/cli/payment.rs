@@ -6,16 +6,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::table::table;
-use super::{ConfigFile, parse};
+use super::listing::{Listed, Listing};
+use super::{ConfigFile, output, parse};
 use crate::app::resolve_payment::{Resolved, resolve_payment};
 use crate::clock::Clock;
 use crate::domain::payment::{Outcome, Payment, ResolutionNote};
 use crate::lifecycle;
 use crate::store::PaymentFilter;
-
-/// As much of a payment hash as `order list` shows.
-const PREFIX: usize = 8;
 
 #[derive(Debug, Subcommand)]
 pub enum PaymentCommand {
@@ -41,15 +38,8 @@ pub struct List {
     /// Only payments after this one in the list: the last id of the page before.
     #[arg(long, value_name = "PAYMENT ID")]
     after: Option<Uuid>,
-    /// At most so many, 1 to 1000.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
-    /// Whole payment hashes, not their beginnings: who knows one may claim its order.
-    #[arg(long)]
-    full_hash: bool,
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 #[derive(Debug, Args)]
@@ -78,63 +68,53 @@ impl PaymentCommand {
 }
 
 impl List {
-    #[expect(clippy::print_stdout, reason = "what this command is for")]
     async fn run(&self) -> anyhow::Result<()> {
         let app = lifecycle::inspect(&self.config.load_beside_database()?, Clock::System).await?;
         let payments = app.store.payments(&self.filter()).await?;
         app.store.close().await;
-        if self.json {
-            let payments: Vec<_> = payments.iter().map(|payment| self.as_json(payment)).collect();
-            println!("{}", serde_json::to_string_pretty(&payments)?);
-            return Ok(());
-        }
-        let rows: Vec<_> = payments.iter().map(|payment| self.row(payment)).collect();
-        let heading = ["PAYMENT", "SETTLED", "MSAT", "EXCESS", "OUTCOME", "WAITS", "ORDER", "PAYMENT HASH"];
-        for line in table(heading, &rows) {
-            println!("{line}");
-        }
-        if let Some(last) = payments.last().filter(|_| payments.len() == self.limit as usize) {
-            println!("there may be more: --after {}", last.id);
-        }
-        Ok(())
+        self.listing.print(&payments)
     }
 
     fn filter(&self) -> PaymentFilter {
         let outcome = Outcome::ALL.into_iter().find(|outcome| self.outcome.as_deref() == Some(outcome.name()));
-        PaymentFilter { outcome, open_only: self.open, after: self.after, at_most: self.limit }
+        PaymentFilter { outcome, open_only: self.open, after: self.after, at_most: self.listing.limit }
     }
+}
 
-    fn row(&self, payment: &Payment) -> [String; 8] {
+impl Listed<8> for Payment {
+    const HEADING: [&'static str; 8] =
+        ["PAYMENT", "SETTLED", "MSAT", "EXCESS", "OUTCOME", "WAITS", "ORDER", "PAYMENT HASH"];
+
+    fn row(&self, listing: &Listing) -> [String; 8] {
         [
-            payment.id.to_string(),
-            payment.evidence.settled_at.to_string(),
-            payment.evidence.amount.get().to_string(),
-            payment.excess.get().to_string(),
-            payment.outcome.name().to_owned(),
-            waits(payment).to_owned(),
-            payment.order_id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
-            self.hash(payment),
+            self.id.to_string(),
+            self.evidence.settled_at.to_string(),
+            self.evidence.amount.get().to_string(),
+            self.excess.get().to_string(),
+            self.outcome.name().to_owned(),
+            waits(self).to_owned(),
+            self.order_id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+            listing.hash(&self.evidence.external_id),
         ]
     }
 
-    fn as_json(&self, payment: &Payment) -> Value {
+    fn as_json(&self, listing: &Listing) -> Value {
         json!({
-            "paymentId": payment.id,
-            "settledAt": payment.evidence.settled_at,
-            "amountMsat": payment.evidence.amount.get(),
-            "excessMsat": payment.excess.get(),
-            "outcome": payment.outcome.name(),
-            "open": payment.is_open(),
-            "resolvedAt": payment.resolution.as_ref().map(|resolution| resolution.at),
-            "resolution": payment.resolution.as_ref().map(|resolution| resolution.note.as_str()),
-            "orderId": payment.order_id,
-            "paymentHash": self.hash(payment),
+            "paymentId": self.id,
+            "settledAt": self.evidence.settled_at,
+            "amountMsat": self.evidence.amount.get(),
+            "excessMsat": self.excess.get(),
+            "outcome": self.outcome.name(),
+            "open": self.is_open(),
+            "resolvedAt": self.resolution.as_ref().map(|resolution| resolution.at),
+            "resolution": self.resolution.as_ref().map(|resolution| resolution.note.as_str()),
+            "orderId": self.order_id,
+            "paymentHash": listing.hash(&self.evidence.external_id),
         })
     }
 
-    fn hash(&self, payment: &Payment) -> String {
-        let whole = &payment.evidence.external_id;
-        if self.full_hash { whole.clone() } else { whole.chars().take(PREFIX).collect() }
+    fn option_for_more(&self) -> String {
+        format!("--after {}", self.id)
     }
 }
 
@@ -147,19 +127,18 @@ const fn waits(payment: &Payment) -> &'static str {
 }
 
 impl Resolve {
-    #[expect(clippy::print_stdout, reason = "what this command is for")]
     async fn run(&self) -> anyhow::Result<()> {
         let (name, note) = (parse::payment_name(&self.payment)?, ResolutionNote::parse(&self.note)?);
         let app = lifecycle::operate(&self.config.load_beside_database()?, Clock::System).await?;
         let resolved = resolve_payment(&app, name, &note).await;
         app.store.close().await;
         match resolved.context("the payment was not marked")? {
-            Resolved::Now(payment) => println!("resolved: payment {}", payment.id),
+            Resolved::Now(payment) => output::print(format_args!("resolved: payment {}", payment.id)),
             Resolved::Before(payment) => {
                 let earlier = payment.resolution.map(|earlier| format!("{}: {}", earlier.at, earlier.note.as_str()));
-                println!("payment {} was resolved before, at {}", payment.id, earlier.unwrap_or_default());
+                let earlier = earlier.unwrap_or_default();
+                output::print(format_args!("payment {} was resolved before, at {earlier}", payment.id))
             }
         }
-        Ok(())
     }
 }

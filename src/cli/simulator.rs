@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 
+use super::output;
 use crate::lifecycle;
 use crate::lnd_simulator::Simulator;
 use crate::lnd_simulator::settings::SimulatorSettings;
@@ -27,7 +28,6 @@ pub struct SimulatorCommand {
 }
 
 impl SimulatorCommand {
-    #[expect(clippy::print_stdout, reason = "what a person needs to point a client at it")]
     pub async fn run(self) -> anyhow::Result<()> {
         let _lock = lock(&self.data_dir)?;
         let settings = SimulatorSettings {
@@ -38,12 +38,14 @@ impl SimulatorCommand {
         };
         let simulator = Simulator::start(settings).await.context("the simulated node did not start")?;
         let macaroon = save_macaroon(&simulator, &self.data_dir).await?;
-        println!("A simulated LND node, for development only: its bitcoin is worth nothing.");
-        println!("  gRPC         https://{}", simulator.address());
-        println!("  certificate  {}", simulator.tls_certificate_path().unwrap_or_default().display());
-        println!("  macaroon     {}", macaroon.display());
-        println!("  control      http://{}", simulator.control_address().unwrap_or(self.control));
-        println!("  seed         {}", simulator.seed());
+        output::print("A simulated LND node, for development only: its bitcoin is worth nothing.")?;
+        output::print(format_args!("  gRPC         https://{}", simulator.address()))?;
+        let certificate = simulator.tls_certificate_path().unwrap_or_default();
+        output::print(format_args!("  certificate  {}", certificate.display()))?;
+        output::print(format_args!("  macaroon     {}", macaroon.display()))?;
+        let control = simulator.control_address().unwrap_or(self.control);
+        output::print(format_args!("  control      http://{control}"))?;
+        output::print(format_args!("  seed         {}", simulator.seed()))?;
         lifecycle::told_to_end().await?;
         simulator.stop().await;
         Ok(())

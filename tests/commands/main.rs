@@ -10,6 +10,7 @@ mod explaining;
 mod ledger;
 #[path = "../process/place.rs"]
 mod place;
+mod printing;
 #[path = "../process/mod.rs"]
 mod process;
 mod program;
