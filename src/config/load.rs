@@ -66,6 +66,9 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     let data_folder = data_folder.unwrap_or_else(|| folder.to_owned());
     let log = root.section("log", settings::log);
     let metrics = root.section("metrics", settings::metrics);
+    if let (Some(service), Some(Some(metrics))) = (&service, metrics) {
+        settings::refuse_one_port_for_two(root, service.listen, metrics);
+    }
     let database = root.section("database", |section| settings::database(section, &data_folder));
     let read_key = |section: &mut Section<'_>| settings::instance_key(section, &data_folder, around.instance_key);
     let instance_key = root.section("instance_key", read_key);

@@ -64,6 +64,16 @@ pub fn metrics(section: &mut Section<'_>) -> Option<SocketAddr> {
     section.optional("listen", r#""127.0.0.1:9273""#, listen_address)
 }
 
+/// One of the two could not listen; port 0 is any that is free.
+pub fn refuse_one_port_for_two(root: &mut Section<'_>, service: SocketAddr, metrics: SocketAddr) {
+    let (one, other) = (service.ip(), metrics.ip());
+    let meet = one == other || one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified());
+    if meet && service.port() == metrics.port() && service.port() != 0 {
+        let remedy = "for example: listen = \"127.0.0.1:9273\"";
+        root.problem("metrics.listen", "the service listens on this port ([service] listen)", remedy);
+    }
+}
+
 pub fn database(section: &mut Section<'_>, data_folder: &Path) -> Database {
     let url = section.optional("url", r#""sqlite:wiretoll.db""#, database_url);
     match url.unwrap_or_else(|| Database::Sqlite(PathBuf::from("wiretoll.db"))) {

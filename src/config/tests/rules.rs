@@ -115,6 +115,19 @@ fn metrics_are_served_where_it_is_said_and_nowhere_else() {
 }
 
 #[test]
+fn the_service_and_its_metrics_have_a_port_each() {
+    let beside = |service: &'static str| {
+        move |metrics: &str| format!("service.listen = '{service}'\nmetrics.listen = '{metrics}'\n{LEAST}")
+    };
+    let (right, wrong) = (["127.0.0.1:81", "127.0.0.2:80", "[::1]:80"], ["127.0.0.1:80", "0.0.0.0:80"]);
+    assert_edges("metrics.listen", &right, &wrong, beside("127.0.0.1:80"));
+    assert_edges("metrics.listen", &["[::1]:80"], &["127.0.0.1:80", "0.0.0.0:80"], beside("0.0.0.0:80"));
+    assert_edges("metrics.listen", &["127.0.0.1:0"], &[], beside("127.0.0.1:0"));
+    let beside_the_default = least_and("[metrics]\nlisten = '127.0.0.1:8080'");
+    assert_eq!(wrong_keys(&beside_the_default), ["metrics.listen"]);
+}
+
+#[test]
 fn a_database_is_a_file_or_postgres() {
     let file = |value: &str| least_and(&format!("[database]\nurl = '{value}'"));
     let right = ["sqlite:a.db", "sqlite://a.db", "sqlite:///var/a.db", "postgres://u:p@h/d", "postgresql://h/d"];
