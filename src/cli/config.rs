@@ -2,8 +2,9 @@
 
 use clap::Subcommand;
 
-use super::{ConfigFile, output};
+use super::{ConfigFile, output, with_causes};
 use crate::clock::Clock;
+use crate::lifecycle::StartError;
 use crate::{config, lifecycle};
 
 #[derive(Debug, Subcommand)]
@@ -21,7 +22,7 @@ impl ConfigCommand {
             Self::Example => output::print(config::example().trim_end())?,
             Self::Check(file) => {
                 let config = file.load()?;
-                lifecycle::check(&config, &Clock::System).await?;
+                refuse_all(lifecycle::check(&config, &Clock::System).await)?;
                 output::print(format_args!("{} is in order", file.path.display()))?;
                 for warning in config.warnings(Clock::System.now()) {
                     output::print(format_args!("but {warning}"))?;
@@ -29,5 +30,15 @@ impl ConfigCommand {
             }
         }
         Ok(())
+    }
+}
+
+/// One error for all of them, each on lines of its own.
+fn refuse_all(mistakes: Vec<StartError>) -> anyhow::Result<()> {
+    let told: Vec<_> = mistakes.into_iter().map(|mistake| with_causes(&mistake.into())).collect();
+    match told.as_slice() {
+        [] => Ok(()),
+        [one] => anyhow::bail!("{one}"),
+        several => anyhow::bail!("{} mistakes:\n  {}", several.len(), several.join("\n  ")),
     }
 }

@@ -13,32 +13,43 @@ use crate::store::Store;
 
 const MISSING: &str = "is missing, and this database depends on it: restore it from its backup";
 
-/// The keys that the configuration names.
+/// The keys that the configuration names; they are made where a database depends on none yet.
 ///
 /// # Errors
 /// A missing key where the database already depends on one: a new one would open nothing.
 pub async fn load(source: &KeySource, store: &Store) -> Result<Keyring, StartError> {
-    match source {
-        KeySource::Given(keyring) => Ok(keyring.clone()),
-        KeySource::File(path) => match std::fs::read_to_string(path) {
-            Ok(text) => parse(path, &text),
-            Err(error) if error.kind() == ErrorKind::NotFound => make(path, store).await,
-            Err(error) => Err(problem(path, &format!("cannot be read: {error}"))),
-        },
+    match find(source)? {
+        Found::Keys(keyring) => Ok(keyring),
+        Found::NoFile(path) => make(path, store).await,
     }
 }
 
-/// The keys that the configuration names; none is made.
-pub fn existing(source: &KeySource) -> Result<Keyring, StartError> {
-    match source {
-        KeySource::Given(keyring) => Ok(keyring.clone()),
-        KeySource::File(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-                ErrorKind::NotFound => problem(path, MISSING),
-                _ => problem(path, &format!("cannot be read: {error}")),
-            })?;
-            parse(path, &text)
+/// What there is of the keys that the configuration names.
+pub enum Found<'a> {
+    Keys(Keyring),
+    NoFile(&'a Path),
+}
+
+impl Found<'_> {
+    /// For those who make none.
+    pub fn or_missing(self) -> Result<Keyring, StartError> {
+        match self {
+            Self::Keys(keyring) => Ok(keyring),
+            Self::NoFile(path) => Err(problem(path, MISSING)),
         }
+    }
+}
+
+/// # Errors
+/// When the file cannot be read, or holds something else.
+pub fn find(source: &KeySource) -> Result<Found<'_>, StartError> {
+    match source {
+        KeySource::Given(keyring) => Ok(Found::Keys(keyring.clone())),
+        KeySource::File(path) => match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Found::Keys(parse(path, &text)?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::NoFile(path)),
+            Err(error) => Err(problem(path, &format!("cannot be read: {error}"))),
+        },
     }
 }
 

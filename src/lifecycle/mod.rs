@@ -117,7 +117,7 @@ pub async fn open(config: &Config, clock: Clock) -> Result<App, StartError> {
 pub async fn inspect(config: &Config, clock: Clock) -> Result<App, StartError> {
     let store = Store::connect(&config.database).await?;
     store.check_schema().await?;
-    let keyring = instance_key::existing(&config.instance_key)?;
+    let keyring = instance_key::find(&config.instance_key)?.or_missing()?;
     Ok(app(config, clock, store, keyring))
 }
 
@@ -131,16 +131,24 @@ pub async fn operate(config: &Config, clock: Clock) -> Result<App, StartError> {
     Ok(app)
 }
 
-/// What [`open`] would refuse, without changing anything. A database that is not set up yet has nothing to refuse.
-pub async fn check(config: &Config, clock: &Clock) -> Result<(), StartError> {
-    credentials::check(&config.lnd).await?;
-    lnd::check(&config.lnd).await?;
+/// All that a start would refuse of macaroon, certificate, and instance key with the database; changes nothing.
+pub async fn check(config: &Config, clock: &Clock) -> Vec<StartError> {
+    let macaroon = credentials::check(&config.lnd).await;
+    let certificate = lnd::check(&config.lnd).await.map_err(StartError::from);
+    let database = check_database(config, clock).await;
+    [macaroon, certificate, database].into_iter().filter_map(Result::err).collect()
+}
+
+/// A database that is not set up yet has nothing to refuse.
+async fn check_database(config: &Config, clock: &Clock) -> Result<(), StartError> {
+    // Damaged ones are refused before there is a database, too.
+    let keys = instance_key::find(&config.instance_key)?;
     if matches!(&config.database, Database::Sqlite(path) if !path.exists()) {
         return Ok(());
     }
     let store = Store::connect(&config.database).await?;
     if store.is_set_up().await {
-        let keyring = instance_key::existing(&config.instance_key)?;
+        let keyring = keys.or_missing()?;
         let mut tx = store.begin().await?;
         reconcile_servers(&mut tx, config, &keyring, clock.now()).await?;
         tx.rollback().await?;

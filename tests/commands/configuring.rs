@@ -29,6 +29,24 @@ async fn serve_and_config_check_report_all_mistakes_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn config_check_reports_every_bad_file_at_once() {
+    let place = Place::new().await;
+    place.write("wiretoll.macaroon", "no macaroon");
+    place.write("instance.key", "no key");
+    let variables = [("WIRETOLL_LND__CERTIFICATE_FILE", "no.cert")];
+    let (code, said) = place.run(&["config", "check"], &variables);
+    assert_eq!(code, 1, "{said}");
+    for mistake in ["wiretoll: 3 mistakes:", "\n  the settings", "wiretoll.macaroon: ", "no.cert: ", "instance.key "] {
+        assert!(said.contains(mistake), "{mistake}: {said}");
+    }
+    assert!(!place.path("wiretoll.db").exists());
+
+    place.write("wiretoll.macaroon", place.node.service_macaroon().await.unwrap().to_bytes());
+    let (code, said) = place.run(&["config", "check"], &[]);
+    assert!(code == 1 && said.starts_with("wiretoll: the instance key file ") && said.lines().count() == 1, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn config_check_says_what_would_not_be_sold() {
     let place = Place::new().await;
     let said = |variables: &[(&str, &str)]| {
