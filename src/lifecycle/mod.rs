@@ -2,9 +2,11 @@
 
 mod agents;
 mod credentials;
+mod database_lock;
 mod instance_key;
 mod metrics;
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +56,8 @@ pub struct Running {
     server: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     told: Told,
+    /// Of the database.
+    _lock: Option<File>,
 }
 
 /// Why it did not start.
@@ -61,6 +65,17 @@ pub struct Running {
 pub enum StartError {
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+    #[error(
+        "the database {} is used by another wiretoll that runs: stop that one first; several at once need Postgres",
+        database.display()
+    )]
+    DatabaseInUse { database: PathBuf },
+    #[error("the file {}, which keeps a second service off the database, cannot be opened and locked", path.display())]
+    DatabaseLock {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{0}")]
     InstanceKey(String),
     #[error("{0}")]
@@ -99,9 +114,8 @@ pub enum StartError {
     Signals(#[source] std::io::Error),
 }
 
-/// Opens the database, checks keys, servers and credentials, and builds what every verb needs. Nothing runs yet.
+/// Opens the database, checks keys and servers, and builds what every verb needs. Nothing runs yet.
 pub async fn open(config: &Config, clock: Clock) -> Result<App, StartError> {
-    credentials::check(&config.lnd).await?;
     let store = Store::open(&config.database).await?;
     let keyring = instance_key::load(&config.instance_key, &store).await?;
     let mut tx = store.begin().await?;
@@ -203,6 +217,8 @@ impl Running {
     pub async fn start(config: &Config, clock: Clock, payer: Option<Simulator>) -> Result<Self, StartError> {
         // Before anything listens: a signal that comes early must be heard, too.
         let told = Told::new()?;
+        credentials::check(&config.lnd).await?;
+        let lock = database_lock::lock(&config.database)?;
         let app = open(config, clock).await?;
         let (stopper, stop) = stop::channel();
         let shared =
@@ -217,7 +233,19 @@ impl Running {
         workers.spawn(forget_idle(limits, stop));
         tracing::info!(%address, "wiretoll listens");
         let serving = run(server);
-        Ok(Self { address, metrics_address, app, metrics, agents, stopper, workers, server: handle, serving, told })
+        Ok(Self {
+            address,
+            metrics_address,
+            app,
+            metrics,
+            agents,
+            stopper,
+            workers,
+            server: handle,
+            serving,
+            told,
+            _lock: lock,
+        })
     }
 
     /// Serves until the process is told to end (SIGTERM, SIGINT); a second signal cuts everything off.

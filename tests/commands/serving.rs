@@ -82,3 +82,22 @@ async fn serve_refuses_a_database_of_another_key_or_pool() {
     let (code, checked) = place.run(&["config", "check"], &[]);
     assert!(code == 1 && checked.contains("depends on it"), "{checked}");
 }
+
+/// The other commands run beside the first, as the tests of those commands do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_serve_on_one_sqlite_file_is_refused() {
+    let place = Place::new().await;
+    let (first, api) = place.serve();
+    std::os::unix::fs::symlink("wiretoll.db", place.path("link.db")).unwrap();
+    for variables in [&[] as &[_], &[("WIRETOLL_DATABASE__URL", "sqlite:link.db")]] {
+        let second = place.refused(variables);
+        assert!(second.contains("is used by another wiretoll that runs") && second.contains("Postgres"), "{second}");
+    }
+    let order = api.order().await;
+    assert_eq!(place.run(&["config", "check"], &[]).0, 0);
+    drop(first); // as `kill -9` does
+
+    let (_next, api) = place.serve();
+    let (status, _) = api.get(&format!("/api/public/v1/subscription/{}", text(&order, "paymentHash"))).await;
+    assert_eq!(status, 200);
+}
