@@ -13,7 +13,6 @@
 mod alarms;
 mod atomicity;
 mod bad_input;
-mod books;
 mod claims;
 mod clients;
 mod clocks;
