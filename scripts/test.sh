@@ -21,9 +21,10 @@ export INSTA_UPDATE=no # a changed snapshot is a failure here, not a new file
 
 current="start"
 skipped=()
-child=""
-postgres_home=""
 test_log=""
+
+source scripts/child.sh
+source scripts/postgres.sh
 
 # --- what is shown ---------------------------------------------------------------------------------------------------
 
@@ -63,30 +64,13 @@ summary() {
 
 # --- what is started is stopped --------------------------------------------------------------------------------------
 
-# Runs a command in a process group of its own, so that a signal to this script ends all of it.
-run() {
-  local status=0
-  set -m
-  "$@" &
-  child=$!
-  set +m
-  wait "$child" || status=$?
-  child=""
-  return "$status"
-}
-
 finish() {
   local status=$?
   trap - EXIT INT TERM HUP
   exec >&3 # a command may have been on its way into a file
   set +e   # one thing that cannot be stopped does not keep us from stopping the next
-  if [[ -n $child ]]; then
-    kill -TERM -- "-$child" 2>/dev/null
-    wait "$child" 2>/dev/null
-  fi
-  if [[ -n $postgres_home ]]; then
-    stop_postgres
-  fi
+  end_child
+  stop_postgres
   echo
   summary "$status"
   if [[ -n $test_log ]]; then
@@ -94,27 +78,11 @@ finish() {
   fi
   exit "$status"
 }
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+finish_at_the_end
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
 
-is_root() { [[ $(id -u) == 0 ]]; }
-
 has() { command -v "$1" >/dev/null 2>&1; }
-
-# The folder of the newest Postgres server here, if there is one.
-postgres_programs() {
-  local folder
-  for folder in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV) "$(pg_config --bindir 2>/dev/null || true)"; do
-    if [[ -x $folder/initdb && -x $folder/postgres && -x $folder/pg_ctl ]]; then
-      echo "$folder"
-      return 0
-    fi
-  done
-}
 
 install_missing() {
   local missing=()
@@ -133,17 +101,6 @@ install_missing() {
   fi
 }
 
-# Debian starts a Postgres when it installs one, unless a policy forbids it: the only server here is our own.
-apt_install() {
-  local policy=/usr/sbin/policy-rc.d
-  export DEBIAN_FRONTEND=noninteractive
-  if [[ ! -e $policy ]]; then
-    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
-  fi
-  apt-get update -q && apt-get install -q -y --no-install-recommends "$@"
-}
-
 install_components() {
   if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
     return
@@ -151,58 +108,17 @@ install_components() {
   run rustup component add rustfmt clippy
 }
 
-# Postgres refuses to run as root, so there it runs as the user of Debian's package.
-as_postgres() {
-  if is_root; then
-    (cd "$postgres_home" && runuser -u postgres -- "$@")
-  else
-    "$@"
-  fi
-}
-
-start_postgres() {
-  local programs port password attempt
-  programs="$(postgres_programs)"
+own_postgres() {
   if [[ -n ${TEST_POSTGRES_URL:-} ]]; then
     echo "using the server of TEST_POSTGRES_URL"
-    return
-  elif [[ -z $programs ]]; then
+  elif [[ -z $(postgres_programs) ]]; then
     lack "tests on Postgres, because there is no Postgres server here"
-    return
   elif is_root && ! id postgres >/dev/null 2>&1; then
     lack "tests on Postgres, because it does not run as root and there is no user postgres"
-    return
+  else
+    start_postgres -c max_connections=300 -c fsync=off -c synchronous_commit=off -c full_page_writes=off
+    export TEST_POSTGRES_URL="$postgres_url"
   fi
-  postgres_home="$(mktemp -d /tmp/wiretoll-postgres.XXXXXX)" # not TMPDIR: its own user has to get there
-  password="$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
-  printf '%s\n' "$password" >"$postgres_home/password"
-  if is_root; then
-    chown -R postgres "$postgres_home"
-  fi
-  as_postgres "$programs/initdb" --pgdata="$postgres_home/data" --username=wiretoll --encoding=UTF8 --locale=C \
-    --auth=scram-sha-256 --pwfile="$postgres_home/password" --no-sync >"$postgres_home/initdb.log" ||
-    { cat "$postgres_home/initdb.log" && return 1; }
-  for attempt in 1 2 3 4 5; do
-    port=$((20000 + RANDOM % 12000))
-    if as_postgres "$programs/pg_ctl" start -s -w -D "$postgres_home/data" -l "$postgres_home/data/log" -o "-p $port \
-      -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 \
-      -c fsync=off -c synchronous_commit=off -c full_page_writes=off"; then
-      export TEST_POSTGRES_URL="postgres://wiretoll:$password@127.0.0.1:$port/postgres"
-      echo "$("$programs/postgres" --version) on port $port, in $postgres_home"
-      return
-    fi
-    echo "attempt $attempt: Postgres did not start on port $port"
-  done
-  tail -n 20 "$postgres_home/data/log"
-  return 1
-}
-
-stop_postgres() {
-  if [[ -e $postgres_home/data/postmaster.pid ]]; then
-    as_postgres "$(postgres_programs)/pg_ctl" stop -s -w -m immediate -D "$postgres_home/data"
-  fi
-  rm -rf -- "$postgres_home"
-  postgres_home=""
 }
 
 # --- checks ----------------------------------------------------------------------------------------------------------
@@ -240,7 +156,7 @@ has cargo || { echo "Rust is missing: see https://rustup.rs" && exit 1; }
 cargo --version
 install_missing
 install_components
-start_postgres
+own_postgres
 
 step "format"
 run cargo fmt --check
