@@ -6,12 +6,12 @@ use serde_json::json;
 use wiretoll::app::close_orders::close_due_orders;
 use wiretoll::domain::order::OrderState;
 use wiretoll::domain::payment::Outcome;
-use wiretoll::domain::server::Pool;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::settings::{CanceledInvoices, SimulatorSettings};
 
 use crate::on_both_databases;
 use crate::shop::{Bought, On, Shop};
+use crate::slots::one_slot;
 
 on_both_databases!(
     an_unpaid_order_expires_by_the_node_s_word,
@@ -111,11 +111,7 @@ async fn a_node_that_is_down_closes_nothing(on: On) {
 
 /// One slot: the first order expires, the second takes the slot, and the first is paid after all.
 async fn a_late_payment_that_nothing_is_left_for_is_a_refund_that_is_due(on: On) {
-    let shop = Shop::open_with(on, |config| {
-        let server = &mut config.servers[0];
-        server.pool = Pool::new(server.pool.network(), 35_000, Some(1)).unwrap();
-    })
-    .await;
+    let shop = Shop::open_with(on, one_slot).await;
     let late = shop.order().await;
     // The database hears "expired"; the node, restored from before that, lets it be paid.
     shop.node.backup("before");

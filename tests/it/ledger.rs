@@ -13,7 +13,7 @@ use wiretoll::domain::keys::PublicKey;
 use wiretoll::domain::lightning::PaymentHash;
 use wiretoll::domain::order::{ClaimBy, OrderKind, OrderState};
 use wiretoll::domain::payment::{Outcome, Payment, Provider, ResolutionNote};
-use wiretoll::domain::server::{Pool, ServerId};
+use wiretoll::domain::server::ServerId;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::payer::PaymentOrder;
 use wiretoll::store::{OrderFilter, PaymentFilter};
@@ -21,6 +21,7 @@ use wiretoll::store::{OrderFilter, PaymentFilter};
 use crate::database::copy;
 use crate::on_both_databases;
 use crate::shop::{Bought, On, Shop, a_key};
+use crate::slots::one_slot;
 
 on_both_databases!(
     scenario_52_an_orphan_is_known_by_its_key_whatever_the_shop_was_called,
@@ -48,26 +49,27 @@ async fn with_orphan(on: On) -> (Shop, Bought) {
 async fn with_lost(on: On, body: serde_json::Value) -> (Shop, Bought) {
     let mut shop = Shop::open(on).await;
     shop.buy().await;
-    shop.stop().await;
-    let backup = copy(&shop).await;
-    shop.start().await;
-    let lost = shop.buy_with(body).await;
-    shop.stop().await;
-    shop.config.database = backup;
+    let lost = lose(&mut shop, async |shop| shop.buy_with(body).await).await;
     shop.start().await;
     shop.until("the payment is in the ledger", || async { ledger(&shop, &lost.hash).await.is_some() }).await;
     (shop, lost)
 }
 
+/// What happens meanwhile is lost: the shop is closed after it, over a backup of before it.
+async fn lose<T>(shop: &mut Shop, meanwhile: impl AsyncFnOnce(&Shop) -> T) -> T {
+    shop.stop().await;
+    let backup = copy(shop).await;
+    shop.start().await;
+    let lost = meanwhile(shop).await;
+    shop.stop().await;
+    shop.config.database = backup;
+    lost
+}
+
 async fn scenario_52_an_orphan_is_known_by_its_key_whatever_the_shop_was_called(on: On) {
     let mut shop = Shop::open(on).await;
     shop.buy().await;
-    shop.stop().await;
-    let backup = copy(&shop).await;
-    shop.start().await;
-    let lost = shop.buy().await;
-    shop.stop().await;
-    shop.config.database = backup;
+    let lost = lose(&mut shop, async |shop| shop.buy().await).await;
     shop.config.service.name = "Another name".into();
     shop.start().await;
     shop.until("the payment is in the ledger", || async { ledger(&shop, &lost.hash).await.is_some() }).await;
@@ -170,12 +172,7 @@ async fn scenario_52_an_orphan_can_renew_a_subscription(on: On) {
 /// The database is empty: nothing says where in the node's invoices to look for what was lost.
 async fn scenario_52_an_orphan_that_no_sweep_came_across_is_adopted_by_its_hash(on: On) {
     let mut shop = Shop::open(on).await;
-    shop.stop().await;
-    let empty = copy(&shop).await;
-    shop.start().await;
-    let lost = shop.buy().await;
-    shop.stop().await;
-    shop.config.database = empty;
+    let lost = lose(&mut shop, async |shop| shop.buy().await).await;
     shop.start().await;
     let order = adopt_payment(shop.app(), &a_month(&lost.hash)).await.unwrap();
     let payment = ledger(&shop, &lost.hash).await.unwrap();
@@ -187,12 +184,7 @@ async fn scenario_52_an_orphan_that_no_sweep_came_across_is_adopted_by_its_hash(
 async fn scenario_52_what_is_no_orphan_is_not_adopted(on: On) {
     let mut shop = Shop::open(on).await;
     let known = shop.buy().await;
-    shop.stop().await;
-    let backup = copy(&shop).await;
-    shop.start().await;
-    let unpaid = shop.order().await;
-    shop.stop().await;
-    shop.config.database = backup;
+    let unpaid = lose(&mut shop, async |shop| shop.order().await).await;
     shop.start().await;
     shop.node.inject(Fault::Backlog { settled: 1 }).await.unwrap();
     let invoices = shop.app().node.list_invoices(0, 10).await.unwrap().invoices;
@@ -223,18 +215,9 @@ async fn scenario_52_months_that_do_not_fit_the_amount_are_refused(on: On) {
 }
 
 async fn scenario_52_a_sold_out_server_leaves_the_orphan_as_it_is(on: On) {
-    let mut shop = Shop::open_with(on, |config| {
-        let server = &mut config.servers[0];
-        server.pool = Pool::new(server.pool.network(), 35_000, Some(1)).unwrap();
-    })
-    .await;
+    let mut shop = Shop::open_with(on, one_slot).await;
     shop.buy_with(json!({ "serverId": "us-east", "duration": 1 })).await;
-    shop.stop().await;
-    let backup = copy(&shop).await;
-    shop.start().await;
-    let lost = shop.buy().await;
-    shop.stop().await;
-    shop.config.database = backup;
+    let lost = lose(&mut shop, async |shop| shop.buy().await).await;
     shop.start().await;
     shop.buy().await; // the only slot
     let refused = adopt_payment(shop.app(), &a_month(&lost.hash)).await;
@@ -254,11 +237,7 @@ async fn scenario_52_a_resolved_orphan_is_not_adopted(on: On) {
 
 /// One slot: the first order expires, the second takes the slot, and the first is paid after all.
 async fn a_refund_due(on: On) -> (Shop, Bought) {
-    let shop = Shop::open_with(on, |config| {
-        let server = &mut config.servers[0];
-        server.pool = Pool::new(server.pool.network(), 35_000, Some(1)).unwrap();
-    })
-    .await;
+    let shop = Shop::open_with(on, one_slot).await;
     let late = shop.order().await;
     shop.node.backup("before");
     shop.advance(Duration::from_mins(16)).await;

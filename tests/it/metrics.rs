@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 use wiretoll::app::close_orders::close_due_orders;
 use wiretoll::config::Config;
-use wiretoll::domain::server::Pool;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::payer::PaymentOrder;
 
 use crate::database::{connect, run};
 use crate::on_both_databases;
 use crate::shop::{On, Shop};
+use crate::slots::one_slot;
 
 on_both_databases!(
     a_purchase_is_counted_at_every_step,
@@ -106,8 +106,7 @@ async fn a_purchase_is_counted_at_every_step(on: On) {
 async fn money_that_gave_nothing_is_told_by_reason(on: On) {
     let shop = Shop::open_with(on, |config| {
         with_metrics(config);
-        let server = &mut config.servers[0];
-        server.pool = Pool::new(server.pool.network(), 35_000, Some(1)).unwrap();
+        one_slot(config);
     })
     .await;
     let late = shop.order().await;

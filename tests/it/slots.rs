@@ -24,6 +24,12 @@ on_both_databases!(
     a_subscription_s_slot_is_returned_after_its_hold_and_quarantine,
 );
 
+/// A pool of one on the first server.
+pub fn one_slot(config: &mut Config) {
+    let server = &mut config.servers[0];
+    server.pool = Pool::new(server.pool.network(), 35_000, Some(1)).unwrap();
+}
+
 /// A pool of five on both servers.
 fn small(config: &mut Config) {
     for server in &mut config.servers {

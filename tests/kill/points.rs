@@ -75,53 +75,25 @@ const STORIES: [(Story, &[&str]); 9] = [
 /// So many stories of one test at a time; most of each is waiting.
 const AT_A_TIME: usize = 3;
 
-on_both_databases!(
-    a_purchase,
-    a_renewal,
-    an_invoice_whose_answer_was_lost,
-    an_invoice_that_was_paid_unseen,
-    an_invoice_that_was_cancelled_unseen,
-    an_expiry,
-    a_payment_at_the_last_moment,
-    a_payment_to_somebody_else,
-    a_restored_database,
+/// A test for each story, which dies at every one of its points.
+macro_rules! tests {
+    ($($test:ident: $story:ident),+ $(,)?) => {
+        on_both_databases!($($test),+);
+        $(async fn $test(on: On) { everywhere(on, Story::$story).await; })+
+    };
+}
+
+tests!(
+    a_purchase: Purchase,
+    a_renewal: Renewal,
+    an_invoice_whose_answer_was_lost: LostAnswer,
+    an_invoice_that_was_paid_unseen: PaidUnseen,
+    an_invoice_that_was_cancelled_unseen: CancelledUnseen,
+    an_expiry: Expiry,
+    a_payment_at_the_last_moment: LastMoment,
+    a_payment_to_somebody_else: Stranger,
+    a_restored_database: Restored,
 );
-
-async fn a_purchase(on: On) {
-    everywhere(on, Story::Purchase).await;
-}
-
-async fn a_renewal(on: On) {
-    everywhere(on, Story::Renewal).await;
-}
-
-async fn an_invoice_whose_answer_was_lost(on: On) {
-    everywhere(on, Story::LostAnswer).await;
-}
-
-async fn an_invoice_that_was_paid_unseen(on: On) {
-    everywhere(on, Story::PaidUnseen).await;
-}
-
-async fn an_invoice_that_was_cancelled_unseen(on: On) {
-    everywhere(on, Story::CancelledUnseen).await;
-}
-
-async fn an_expiry(on: On) {
-    everywhere(on, Story::Expiry).await;
-}
-
-async fn a_payment_at_the_last_moment(on: On) {
-    everywhere(on, Story::LastMoment).await;
-}
-
-async fn a_payment_to_somebody_else(on: On) {
-    everywhere(on, Story::Stranger).await;
-}
-
-async fn a_restored_database(on: On) {
-    everywhere(on, Story::Restored).await;
-}
 
 /// A story dies at its points or fails; so what stands in the table, in the code and in the stories has been reached.
 #[test]
