@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod subscriptions;
 
 mod cors;
+mod failures;
 mod idempotency;
 mod operations;
 mod panics;

@@ -13,6 +13,7 @@ use crate::domain::keys::{PresharedKey, PrivateKey};
 use crate::domain::lightning::PaymentHash;
 use crate::domain::time::Timestamp;
 use crate::http::error::{Error, ErrorBody};
+use crate::http::failures::Failures;
 use crate::http::{Shared, body};
 use crate::wireguard::config_text::ALLOWED_IPS;
 
@@ -109,11 +110,8 @@ pub struct ClaimedPeer {
         (status = 402, description = "`ERR_PAYMENT_REQUIRED`: not paid yet", body = ErrorBody),
         (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no such order, or not yours", body = ErrorBody),
         (status = 409, description = "`ERR_CONFLICT`: claimed with another key, or the key belongs to another subscription", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 413, description = "The body is larger than 256 KiB", body = ErrorBody),
-        (status = 429, description = "`ERR_RATE_LIMIT_EXCEEDED`; see `Retry-After`", body = ErrorBody),
-        (status = 500, description = "`ERR_INTERNAL_ERROR`: our mistake", body = ErrorBody),
         (status = 503, description = "Cannot be delivered now; see `Retry-After`", body = ErrorBody),
+        Failures,
     ),
 )]
 pub async fn claim(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {

@@ -5,17 +5,15 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::fields;
+use super::{fields, purchase};
 use crate::app::place_order::{Customer, PlaceOrder, PlacedOrder, place_order};
 use crate::domain::Invalid;
 use crate::domain::order::{ClaimBy, Order};
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
 use crate::http::error::{Error, ErrorBody};
-use crate::http::{Shared, body, idempotency};
-
-/// Names this request among those that an `Idempotency-Key` may stand for.
-const ROUTE: &str = "create";
+use crate::http::failures::Failures;
+use crate::http::{Shared, body};
 
 /// Serialized, it is what a repeated request is compared with.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -78,19 +76,12 @@ pub struct CreateResponse {
         (status = 400, description = "`ERR_INVALID_INPUT`: serverId, duration or key is not valid", body = ErrorBody),
         (status = 403, description = "`ERR_MIGRATION_REQUIRED` or `ERR_FORBIDDEN`", body = ErrorBody),
         (status = 409, description = "`ERR_CONFLICT`: the key has a subscription elsewhere, or the Idempotency-Key was used with another body", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 413, description = "The body is larger than 256 KiB", body = ErrorBody),
-        (status = 429, description = "`ERR_RATE_LIMIT_EXCEEDED`; see `Retry-After`", body = ErrorBody),
-        (status = 500, description = "`ERR_INTERNAL_ERROR`: our mistake", body = ErrorBody),
         (status = 503, description = "Sold out, or no invoice can be made now; see `Retry-After`", body = ErrorBody),
+        Failures,
     ),
 )]
 pub async fn create(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
-    let client = shared.client(&request);
-    shared.limits.create.admit(client)?;
-    let wanted: CreateRequest = body::read(&request, payload).await?;
-    let idempotency_key = idempotency::key_of(&request, ROUTE, &wanted)?;
-    let customer = Customer { address_prefix: client.to_string(), idempotency_key };
+    let (wanted, customer): (CreateRequest, _) = purchase::read(&shared, "create", &request, payload).await?;
     let placed = place_order(&shared.app, wanted.into_order(customer)?).await?;
     Ok(body::private(&CreateResponse::new(&shared.app.shop.name, placed)?))
 }

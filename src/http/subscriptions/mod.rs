@@ -12,6 +12,7 @@ pub mod servers;
 pub mod status;
 
 mod fields;
+mod purchase;
 mod watch;
 
 use actix_web::web::{ServiceConfig, scope};

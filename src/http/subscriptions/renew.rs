@@ -5,15 +5,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::fields;
-use crate::app::place_order::Customer;
+use super::{fields, purchase};
 use crate::app::renew::{self, Renewal};
 use crate::domain::time::Timestamp;
 use crate::http::error::{Error, ErrorBody};
-use crate::http::{Shared, body, idempotency};
-
-/// Names this request among those that an `Idempotency-Key` may stand for.
-const ROUTE: &str = "renew";
+use crate::http::failures::Failures;
+use crate::http::{Shared, body};
 
 /// `serverId` is not here: clients send labels, domains and `unknown` in it, so whatever they send is ignored.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -71,20 +68,13 @@ pub struct RenewResponse {
         (status = 403, description = "`ERR_MIGRATION_REQUIRED`: move to the named server first; `ERR_FORBIDDEN`: revoked", body = ErrorBody),
         (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no subscription has this key", body = ErrorBody),
         (status = 409, description = "`ERR_CONFLICT`: the Idempotency-Key was used with another body", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 413, description = "The body is larger than 256 KiB", body = ErrorBody),
-        (status = 429, description = "`ERR_RATE_LIMIT_EXCEEDED`; see `Retry-After`", body = ErrorBody),
-        (status = 500, description = "`ERR_INTERNAL_ERROR`: our mistake", body = ErrorBody),
         (status = 503, description = "No invoice can be made now; see `Retry-After`", body = ErrorBody),
+        Failures,
     ),
 )]
 pub async fn renew(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
-    let client = shared.client(&request);
-    shared.limits.create.admit(client)?;
-    let wanted: RenewRequest = body::read(&request, payload).await?;
+    let (wanted, customer): (RenewRequest, _) = purchase::read(&shared, "renew", &request, payload).await?;
     let key = fields::required_public_key(wanted.wg_public_key.as_deref())?;
-    let idempotency_key = idempotency::key_of(&request, ROUTE, &wanted)?;
-    let customer = Customer { address_prefix: client.to_string(), idempotency_key };
     let renewal = renew::renew(&shared.app, key, wanted.duration, &customer).await?;
     Ok(body::private(&RenewResponse::new(&renewal)?))
 }

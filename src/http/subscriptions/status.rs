@@ -10,6 +10,7 @@ use crate::app::subscription_status::{Status, subscription_status};
 use crate::domain::plan::BANDWIDTH_LIMIT_GB;
 use crate::domain::time::Timestamp;
 use crate::http::error::{Error, ErrorBody};
+use crate::http::failures::Failures;
 use crate::http::{Shared, body};
 
 #[derive(Deserialize, ToSchema)]
@@ -54,11 +55,8 @@ pub struct StatusResponse {
         (status = 200, body = StatusResponse),
         (status = 400, description = "`ERR_INVALID_INPUT`: not a WireGuard public key", body = ErrorBody),
         (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no subscription has this key", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 413, description = "The body is larger than 256 KiB", body = ErrorBody),
-        (status = 429, description = "`ERR_RATE_LIMIT_EXCEEDED`; see `Retry-After`", body = ErrorBody),
-        (status = 500, description = "`ERR_INTERNAL_ERROR`: our mistake", body = ErrorBody),
         (status = 503, description = "The database does not answer; see `Retry-After`", body = ErrorBody),
+        Failures,
     ),
 )]
 pub async fn status(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
