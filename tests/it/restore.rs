@@ -45,6 +45,7 @@ async fn scenario_07_a_restored_node_with_lower_indices_is_followed_again(on: On
         shop.node.calls(Method::SubscribeInvoices) > subscriptions && shop.node.subscribers() > 0
     })
     .await;
+    shop.until("the node has its channel back", || async { shop.app().health.payee().is_ok() }).await;
     let order = shop.buy().await;
     shop.assert_applied_once(&order).await;
     shop.until_position(4).await;
