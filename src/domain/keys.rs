@@ -33,6 +33,11 @@ impl PublicKey {
         Ok(key)
     }
 
+    /// As an interface lists it, unchecked: whatever key is there has to be seen before it can be removed.
+    pub const fn as_listed(bytes: [u8; KEY_LENGTH]) -> Self {
+        Self(bytes)
+    }
+
     pub const fn as_bytes(&self) -> &[u8; KEY_LENGTH] {
         &self.0
     }
@@ -109,10 +114,13 @@ impl fmt::Debug for PrivateKey {
 impl PresharedKey {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let key = decode(text, "WireGuard preshared key")?;
-        if key == [0; KEY_LENGTH] {
-            return Err(Invalid::new("an all-zero preshared key means \"none\" to WireGuard; leave it out"));
-        }
-        Ok(Self(key))
+        Self::as_listed(key)
+            .ok_or_else(|| Invalid::new("an all-zero preshared key means \"none\" to WireGuard; leave it out"))
+    }
+
+    /// As an interface lists it, where 32 zeros stand for none.
+    pub fn as_listed(bytes: [u8; KEY_LENGTH]) -> Option<Self> {
+        (bytes != [0; KEY_LENGTH]).then_some(Self(bytes))
     }
 
     pub const fn from_bytes(bytes: [u8; KEY_LENGTH]) -> Self {
