@@ -1,3 +1,4 @@
-//! WireGuard as customers meet it: the text of their config.
+//! WireGuard: the text of a customer's config, and the interface of a server.
 
 pub mod config_text;
+pub mod interface;
