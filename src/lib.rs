@@ -4,7 +4,7 @@
 //! (`tests/layering.rs` holds it to that):
 //!
 //! ```text
-//! main -> cli -> lifecycle -> { http, workers } -> app -> { store, lnd, wireguard } -> config -> domain
+//! main -> cli -> lifecycle -> { http, workers } -> app -> { store, lnd, wireguard, netfilter } -> config -> domain
 //! ```
 //!
 //! | folder | its one job |
@@ -13,7 +13,8 @@
 //! | [`store`] | SQL on SQLite and Postgres; one method is one statement or one transaction |
 //! | [`lnd`] | the client of an LND node |
 //! | [`lnd_simulator`] | a node to buy from without bitcoin: for `demo`, `dev` and tests |
-//! | [`wireguard`] | the text of a customer's config |
+//! | [`wireguard`] | the text of a customer's config, and a server's interface with its peers |
+//! | [`netfilter`] | a server's firewall: forwards, leases, counters, flows |
 //! | [`app`] | one file a verb: the only place where effects are ordered |
 //! | [`http`] | one folder an API family: wire types, limits, errors; no rules |
 //! | [`workers`] | reconcilers that need no input: invoices, sweep, expiry |
@@ -36,6 +37,7 @@ pub mod lnd;
 pub mod lnd_proto;
 pub mod lnd_simulator;
 pub mod metrics;
+pub mod netfilter;
 pub mod random;
 pub mod stop;
 pub mod store;

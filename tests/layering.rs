@@ -12,7 +12,7 @@ const ROWS: [&[&str]; 8] = [
     &["lifecycle"],
     &["http", "workers"],
     &["app"],
-    &["store", "lnd", "wireguard"],
+    &["store", "lnd", "wireguard", "netfilter"],
     &["config"],
     &["domain"],
 ];
@@ -40,11 +40,23 @@ const NEEDED_BESIDE: [(&str, &[&str]); 7] = [
 ];
 
 /// Foreign crates, and the only places that may name them.
-const ROOMS: [(&[&str], &[&str]); 4] = [
+const ROOMS: [(&[&str], &[&str]); 6] = [
     (&["sqlx"], &["store"]),
     (&["actix_web", "actix_cors"], &["http", "lifecycle", "lnd_simulator"]),
     (&["tonic", "tonic_prost"], &["lnd", "lnd_simulator", "lnd_proto"]),
     (&["prometheus_client"], &["metrics"]),
+    (
+        &[
+            "netlink_sys",
+            "netlink_packet_core",
+            "netlink_packet_generic",
+            "netlink_packet_route",
+            "netlink_packet_wireguard",
+        ],
+        &["wireguard"],
+    ),
+    // Other programs are run in one place, which bounds what they may print and how long they may take.
+    (&["tokio::process", "std::process::Command"], &["netfilter"]),
 ];
 
 /// Words of asynchronous code, which these modules do without.
@@ -167,6 +179,9 @@ fn arrows_that_point_inwards_are_accepted() {
         ("store/orders", "use sqlx::Row; fn sqlx_free() {}"),
         ("config/load", "use crate::domain::plan; let asynchronous = 1;"),
         ("domain/order", "use super::keys; use crate::domain::money;"),
+        ("wireguard/interface/netlink", "use netlink_sys::Socket; use crate::domain::keys;"),
+        ("netfilter/child", "use tokio::process::Command; use std::process::Stdio;"),
+        ("main", "use std::process::ExitCode;"),
     ] {
         assert_eq!(check(place, code), [""; 0], "{place}: {code}");
     }
@@ -193,6 +208,10 @@ fn arrows_that_point_elsewhere_are_found() {
         ("cli/serve", "use actix_web;"),
         ("helpers", "use crate::domain::money;"),
         ("metrics/table", "use crate::app::App;"),
+        ("netfilter/table", "use crate::wireguard::interface::Interface;"),
+        ("netfilter/child", "use netlink_packet_core::Nla;"),
+        ("wireguard/interface/link", "tokio::process::Command::new(name)"),
+        ("app/settle", "use std::process::Command;"),
         ("app/settle", "let counter: prometheus_client::metrics::counter::Counter;"),
     ] {
         assert_eq!(check(place, code).len(), 1, "{place}: {code}");
