@@ -90,6 +90,14 @@ install_missing() {
   has jq || missing+=(jq)
   has curl || missing+=(curl ca-certificates)
   [[ -n ${TEST_POSTGRES_URL:-} || -n $(postgres_programs) ]] || missing+=(postgresql)
+  has unshare || missing+=(util-linux)
+  has ip || missing+=(iproute2)
+  has ping || missing+=(iputils-ping)
+  has sysctl || missing+=(procps)
+  has wg || missing+=(wireguard-tools)
+  has wireguard-go || missing+=(wireguard-go)
+  has nft || missing+=(nftables)
+  has conntrack || missing+=(conntrack)
   if ((${#missing[@]} == 0)); then
     echo "nothing is missing"
   elif ! has apt-get; then

@@ -1,0 +1,59 @@
+//! What customers may start towards the internet.
+
+use wiretoll::netfilter::{self, Egress, Firewall};
+
+use crate::lab::{self, Echo, Lab, PUBLIC, PUBLIC6, Place, VISITOR, VISITOR6, dial};
+
+fn internet() -> [Echo; 4] {
+    [
+        Echo::listen(Place::Visitor, VISITOR.into(), 80),
+        Echo::listen(Place::Visitor, VISITOR.into(), 25),
+        Echo::listen(Place::Visitor, VISITOR.into(), 587),
+        Echo::listen(Place::Visitor, VISITOR6.into(), 80),
+    ]
+}
+
+#[test]
+fn customers_leave_by_the_public_address_but_send_no_mail() {
+    lab::run(async |mut lab: Lab| {
+        let _internet = internet();
+        lab.open().await;
+        assert_eq!(dial(Place::A, lab.a.address, VISITOR, 80).await.unwrap().seen_as, PUBLIC);
+        assert_eq!(dial(Place::A, lab.a.address6, VISITOR6, 80).await.unwrap().seen_as, PUBLIC6);
+        for mail in [25, 587] {
+            let error = dial(Place::A, lab.a.address, VISITOR, mail).await.unwrap_err();
+            assert_ne!(error.kind(), std::io::ErrorKind::TimedOut, "refused at once, not swallowed");
+        }
+    });
+}
+
+#[test]
+fn without_egress_only_the_forward_is_left() {
+    lab::run(async |mut lab: Lab| {
+        let _internet = internet();
+        let _node = lab.a.listen(lab.a.address.into());
+        lab.open().await;
+        let firewall = Firewall { egress: Egress::Off, ..lab::firewall() };
+        netfilter::replace(&firewall, &[lab.a.customer()]).await.unwrap();
+        assert!(dial(Place::A, lab.a.address, VISITOR, 80).await.is_err());
+        dial(Place::Visitor, VISITOR, PUBLIC, lab.a.public_port).await.unwrap();
+    });
+}
+
+#[test]
+fn each_address_has_so_many_flows() {
+    lab::run(async |mut lab: Lab| {
+        let _internet = internet();
+        lab.open().await;
+        let egress = Egress::On { blocked_ports: Vec::new(), flows_per_address: 3 };
+        let firewall = Firewall { egress, ..lab::firewall() };
+        netfilter::replace(&firewall, &[lab.a.customer(), lab.b.customer()]).await.unwrap();
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            open.push(dial(Place::A, lab.a.address, VISITOR, 80).await.unwrap());
+        }
+        assert!(dial(Place::A, lab.a.address, VISITOR, 80).await.is_err(), "the fourth");
+        dial(Place::B, lab.b.address, VISITOR, 80).await.unwrap();
+        open[0].say("the first ones go on").await.unwrap();
+    });
+}
