@@ -10,6 +10,7 @@ use super::wait_installed::wait_until_installed;
 use super::{App, Error, NO_SUCH_ORDER, Unavailable, ask_node, secrets};
 use crate::config::SecretText;
 use crate::crash::crash_point;
+use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::domain::lightning::PaymentHash;
@@ -19,7 +20,7 @@ use crate::domain::server::Server;
 use crate::domain::subscription::Subscription;
 use crate::random;
 use crate::store::{KeyOwner, SealedKey, StoredPeer, Tx};
-use crate::wireguard::config_text::ClientConfig;
+use crate::wireguard::config_text::{ClientConfig, Options};
 
 const KEY_MISMATCH: &str = "key mismatch: this order was claimed with another wgPublicKey";
 
@@ -32,6 +33,8 @@ pub struct Claim {
     pub public_key: Option<PublicKey>,
     /// Used only by the claim that binds the key.
     pub preshared_key: Option<PresharedKey>,
+    /// Of the text alone: what is bound does not depend on them.
+    pub options: Options,
 }
 
 /// What a claim answers.
@@ -65,7 +68,7 @@ pub async fn claim(app: &App, claim: &Claim) -> Result<Claimed, Error> {
     let order = proven_order(app, claim).await?;
     if order.kind != OrderKind::New {
         let message = "this payment renewed a subscription; there is nothing to claim";
-        return Err(crate::domain::Invalid::new(message).into());
+        return Err(Invalid::new(message).into());
     }
     if let Some(key) = claim.public_key {
         app.check_customer_key(key)?;
@@ -95,6 +98,9 @@ async fn deliver(app: &App, claim: &Claim, order: &Order, subscription: Uuid) ->
     let subscription = app.store.subscription(subscription).await?.ok_or_else(missing)?;
     // After the hold the slot is somebody else's.
     let peer = app.store.peer_of(subscription.id).await?.ok_or_else(missing)?;
+    // Before anything is bound: what cannot be answered changes nothing.
+    let server = app.shop.server(&peer.server_id).ok_or(Error::NotFound("this server is not configured any more"))?;
+    check_options(server, claim.options)?;
     let binding = match &peer.binding {
         Some(sealed) => secrets::open_binding(app, sealed)?,
         // Only the founder's proof binds: an order that merely extended the subscription waits for that.
@@ -104,7 +110,7 @@ async fn deliver(app: &App, claim: &Claim, order: &Order, subscription: Uuid) ->
     if claim.public_key.is_some_and(|key| key != binding.public_key) {
         return Err(Error::Conflict(KEY_MISMATCH.into()));
     }
-    answer(app, order, subscription, &peer, binding).await
+    answer(app, order, subscription, (server, &peer), binding, claim.options).await
 }
 
 /// Binds the claim's key, or one made here; whoever comes second gets what the first one bound.
@@ -179,10 +185,10 @@ async fn answer(
     app: &App,
     order: &Order,
     subscription: Subscription,
-    peer: &StoredPeer,
+    (server, peer): (&Server, &StoredPeer),
     binding: Binding,
+    options: Options,
 ) -> Result<Claimed, Error> {
-    let server = app.shop.server(&peer.server_id).ok_or(Error::NotFound("this server is not configured any more"))?;
     let server_key = app.server_key(server).ok_or_else(|| Unavailable::NoKey(server.id.clone()))?;
     let (private_key, shown) = private_key_for(app, order, binding.public_key).await?;
     let config = ClientConfig {
@@ -190,6 +196,8 @@ async fn answer(
         public_key: binding.public_key,
         preshared_key: binding.preshared_key,
         address: server.pool.address(peer.slot).map_err(Error::Broken)?,
+        address6: server.address6(peer.slot).map_err(Error::Broken)?.filter(|_| options.ipv6),
+        table_off: options.table_off,
         port: server.pool.port(peer.slot).map_err(Error::Broken)?,
         server_domain: server.domain.clone(),
         server_port: server.port,
@@ -198,6 +206,13 @@ async fn answer(
     };
     let provisioned = wait_until_installed(app, &server.id, subscription.id).await?;
     Ok(Claimed { subscription, server: server.clone(), config, private_key: shown, provisioned })
+}
+
+fn check_options(server: &Server, options: Options) -> Result<(), Invalid> {
+    if options.ipv6 && server.network6.is_none() {
+        return Err(Invalid::new(format!("server {} has no IPv6; claim without ipv6", server.id)));
+    }
+    Ok(())
 }
 
 /// The private key, only for the order that made it.

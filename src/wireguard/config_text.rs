@@ -3,7 +3,7 @@
 //! One `[Interface]`, one `[Peer]`, no key twice, no empty value, no command to run; port and key also stand in the
 //! comments in which the node apps look for them.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use zeroize::Zeroizing;
 
@@ -14,7 +14,18 @@ use crate::domain::time::Timestamp;
 const MTU: u16 = 1_420;
 /// Keeps the forwarded port reachable behind a customer's NAT.
 const KEEPALIVE_SECONDS: u16 = 25;
-pub const ALLOWED_IPS: &str = "0.0.0.0/0";
+/// A customer whose host has IPv6 switched off cannot bring an IPv6 route up: so it is only there when it is asked for.
+const ALLOWED_IPS: &str = "0.0.0.0/0";
+const ALLOWED_IPS_WITH_IPV6: &str = "0.0.0.0/0, ::/0";
+
+/// What a customer may want otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// An IPv6 address besides.
+    pub ipv6: bool,
+    /// No routes by wg-quick: for hosts that route by themselves, such as containers and node apps.
+    pub table_off: bool,
+}
 
 /// Everything that a customer's config says.
 #[derive(Debug, Clone)]
@@ -24,6 +35,9 @@ pub struct ClientConfig {
     pub public_key: PublicKey,
     pub preshared_key: PresharedKey,
     pub address: Ipv4Addr,
+    /// Only where it was asked for.
+    pub address6: Option<Ipv6Addr>,
+    pub table_off: bool,
     /// The public port that is forwarded to the customer.
     pub port: u16,
     pub server_domain: String,
@@ -59,25 +73,40 @@ impl ClientConfig {
              \n\
              [Interface]\n\
              {private_key}\n\
-             Address = {address}/32\n\
+             Address = {addresses}\n\
+             {table}\
              MTU = {MTU}\n\
              \n\
              [Peer]\n\
              PublicKey = {server_key}\n\
              PresharedKey = {preshared_key}\n\
              Endpoint = {domain}:{server_port}\n\
-             AllowedIPs = {ALLOWED_IPS}\n\
+             AllowedIPs = {allowed_ips}\n\
              PersistentKeepalive = {KEEPALIVE_SECONDS}\n",
             domain = self.server_domain,
             port = self.port,
             public_key = self.public_key,
             valid_until = self.valid_until,
-            address = self.address,
+            addresses = self.addresses(),
+            table = if self.table_off { "Table = off\n" } else { "" },
+            allowed_ips = self.allowed_ips(),
             server_key = self.server_key,
             preshared_key = *Zeroizing::new(self.preshared_key.expose()),
             server_port = self.server_port,
         );
         Ok(Zeroizing::new(text))
+    }
+
+    /// What goes into the tunnel.
+    pub const fn allowed_ips(&self) -> &'static str {
+        if self.address6.is_some() { ALLOWED_IPS_WITH_IPV6 } else { ALLOWED_IPS }
+    }
+
+    fn addresses(&self) -> String {
+        match self.address6 {
+            Some(address6) => format!("{}/32, {address6}/128", self.address),
+            None => format!("{}/32", self.address),
+        }
     }
 
     /// `host:port` of the server.
@@ -101,6 +130,8 @@ mod tests {
             public_key: mine.public_key(),
             preshared_key: PresharedKey::from_bytes([2; 32]),
             address: Ipv4Addr::new(10, 9, 0, 7),
+            address6: None,
+            table_off: false,
             port: 35_825,
             server_domain: "de2.example.net".into(),
             server_port: 51_820,
@@ -138,6 +169,14 @@ mod tests {
         let text = config(None).render().unwrap();
         assert!(!text.lines().any(|line| line.starts_with("PrivateKey")));
         assert!(text.contains("# PrivateKey = "));
+    }
+
+    #[test]
+    fn ipv6_and_routes_by_somebody_else_are_there_for_who_asks() {
+        let address6 = Some("fd66:9::7".parse().unwrap());
+        let text = ClientConfig { address6, table_off: true, ..config(None) }.render().unwrap();
+        assert!(text.contains("\nAddress = 10.9.0.7/32, fd66:9::7/128\nTable = off\nMTU = 1420\n"), "{}", *text);
+        assert!(text.contains("\nAllowedIPs = 0.0.0.0/0, ::/0\n"));
     }
 
     #[test]

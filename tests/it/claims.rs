@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wiretoll::app::release;
+use wiretoll::config::Config;
 
 use crate::on_both_databases;
 use crate::shop::{On, Shop, a_key};
@@ -13,6 +14,7 @@ on_both_databases!(
     scenario_22_claims_at_once_without_a_key_get_one_config,
     scenario_23_a_repeated_claim_gives_the_same_config,
     scenario_37_the_config_is_whole,
+    options_change_the_text_and_nothing_else,
     a_customers_own_key_gets_a_config_without_a_private_key,
     a_key_named_at_create_is_bound_by_the_payment,
     a_key_of_another_subscription_is_refused_and_binds_nothing,
@@ -63,6 +65,29 @@ async fn scenario_23_a_repeated_claim_gives_the_same_config(on: On) {
     shop.stop().await;
     shop.start().await;
     assert_eq!(shop.claim(json!({ "paymentHash": order.hash, "wgPublicKey": "" })).await.body, first.body);
+}
+
+async fn options_change_the_text_and_nothing_else(on: On) {
+    let with_ipv6 = |config: &mut Config| config.servers[0].network6 = Some("fd66:9::/64".parse().unwrap());
+    let shop = Shop::open_with(on, with_ipv6).await;
+    let order = shop.buy().await;
+    let plain = shop.claim(json!({ "paymentHash": order.hash })).await;
+    let claim = |options: Value| shop.claim(json!({ "paymentHash": order.hash, "options": options }));
+    assert_eq!(claim(json!({})).await.body, plain.body);
+    let other = claim(json!({ "ipv6": true, "tableOff": true, "qr": true })).await;
+    let text = other.body["config"].as_str().unwrap();
+    assert!(text.contains("\nAddress = 10.9.0.2/32, fd66:9::2/128\nTable = off\n"), "{text}");
+    assert!(text.contains("\nAllowedIPs = 0.0.0.0/0, ::/0\n"), "{text}");
+    assert_eq!(other.body["server"]["allowedIPs"], "0.0.0.0/0, ::/0");
+    assert_eq!(other.body["peer"]["address6"], "fd66:9::2/128");
+    assert!(other.body["configQr"].as_str().unwrap().contains("<svg"));
+    for same in ["privateKey", "presharedKey", "publicKey", "address"] {
+        assert_eq!(other.body["peer"][same], plain.body["peer"][same], "{same}");
+    }
+    assert_eq!(claim(json!({})).await.body, plain.body);
+    let elsewhere = shop.buy_with(json!({ "serverId": "us-east", "duration": 1 })).await;
+    let refused = shop.claim(json!({ "paymentHash": elsewhere.hash, "options": { "ipv6": true } })).await;
+    assert_eq!((refused.status, refused.error()), (400, "ERR_INVALID_INPUT"));
 }
 
 async fn scenario_37_the_config_is_whole(on: On) {

@@ -2,6 +2,8 @@
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use qrcode::QrCode;
+use qrcode::render::svg;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,7 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::http::error::{Error, ErrorBody};
 use crate::http::failures::Failures;
 use crate::http::{Shared, body};
-use crate::wireguard::config_text::ALLOWED_IPS;
+use crate::wireguard::config_text::Options;
 
 const ERASED: &str = "the private key that was made for this order has been erased; ask the operator to rekey the \
                       subscription, with your payment hash and claim token";
@@ -35,6 +37,21 @@ pub struct ClaimRequest {
     /// Used only by the claim that binds the key.
     #[serde(default, deserialize_with = "fields::text")]
     wg_preshared_key: Option<String>,
+    /// What the config text is to be like.
+    #[serde(default)]
+    options: ClaimOptions,
+}
+
+/// Variants of the config text; the peer is the same.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimOptions {
+    /// An IPv6 address and route besides; 400 where the server has none.
+    ipv6: bool,
+    /// `Table = off`: wg-quick makes no routes.
+    table_off: bool,
+    /// The config as a QR code, too.
+    qr: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -60,6 +77,9 @@ pub struct ClaimResponse {
     config: Option<String>,
     /// The same text, by the name that other clients read.
     full_config: Option<String>,
+    /// The same text as a QR code in SVG, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_qr: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -91,6 +111,10 @@ pub struct ClaimedServer {
 pub struct ClaimedPeer {
     #[schema(example = "10.9.0.7/32")]
     address: String,
+    /// Where `ipv6` was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "fd66:9::7/128")]
+    address6: Option<String>,
     public_key: String,
     preshared_key: String,
     /// Only of a key pair that was made here, and only while it is kept.
@@ -117,8 +141,10 @@ pub struct ClaimedPeer {
 pub async fn claim(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
     shared.limits.claim.admit(shared.client(&request))?;
     let shown: ClaimRequest = body::read(&request, payload).await?;
+    let wants_qr = shown.options.qr;
     let claimed = claim::claim(&shared.app, &shown.into_claim()?).await?;
-    Ok(body::private(&ClaimResponse::new(&claimed)?))
+    let answer = ClaimResponse::new(&claimed)?;
+    Ok(body::private(&if wants_qr { answer.with_qr()? } else { answer }))
 }
 
 impl ClaimRequest {
@@ -130,6 +156,7 @@ impl ClaimRequest {
             claim_token: self.claim_token.map(SecretText::new),
             public_key: fields::public_key(self.wg_public_key.as_deref())?,
             preshared_key: preshared_key.map_err(|invalid| Invalid::new(format!("wgPresharedKey: {invalid}")))?,
+            options: Options { ipv6: self.options.ipv6, table_off: self.options.table_off },
         })
     }
 }
@@ -153,14 +180,23 @@ impl ClaimResponse {
                 id: claimed.server.id.to_string(),
                 public_key: claimed.config.server_key.to_string(),
                 endpoint: claimed.config.endpoint(),
-                allowed_ips: ALLOWED_IPS,
+                allowed_ips: claimed.config.allowed_ips(),
             },
             peer: peer(claimed),
             vpn_port: claimed.config.port,
             is_provisioned: claimed.provisioned,
             config: text.clone(),
             full_config: text,
+            config_qr: None,
         })
+    }
+
+    /// The config text as an image; one of our lengths always fits a QR code.
+    fn with_qr(self) -> Result<Self, Error> {
+        let Some(text) = &self.config else { return Ok(self) };
+        let code = QrCode::new(text).map_err(|_| Error::internal())?;
+        let svg = code.render::<svg::Color<'_>>().min_dimensions(256, 256).build();
+        Ok(Self { config_qr: Some(svg), ..self })
     }
 }
 
@@ -172,6 +208,7 @@ fn peer(claimed: &Claimed) -> ClaimedPeer {
     let config = &claimed.config;
     ClaimedPeer {
         address: format!("{}/32", config.address),
+        address6: config.address6.map(|address| format!("{address}/128")),
         public_key: config.public_key.to_string(),
         preshared_key: config.preshared_key.expose(),
         private_key: config.private_key.as_ref().map(PrivateKey::expose),

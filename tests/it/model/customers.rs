@@ -11,6 +11,7 @@ use wiretoll::domain::server::ServerId;
 use wiretoll::lnd::InvoiceState;
 use wiretoll::lnd_simulator::payer::PaymentOrder;
 use wiretoll::store::IdempotencyKey;
+use wiretoll::wireguard::config_text::Options;
 
 use super::books::Order;
 use super::node::fact;
@@ -115,8 +116,11 @@ impl Story<'_> {
         // A claim may ask the node itself, but not twice within a while: so it is asked before.
         self.sweep().await;
         let payment_hash = self.made[number].hash;
-        let claimed =
-            claim(&self.app, &Claim { payment_hash, claim_token: None, public_key, preshared_key: None }).await;
+        let claimed = claim(
+            &self.app,
+            &Claim { payment_hash, claim_token: None, public_key, preshared_key: None, options: Options::default() },
+        )
+        .await;
         match (self.books.claim(number, public_key, self.now()), claimed) {
             (Ok(Some(expected)), Ok(claimed)) => assert_eq!(claimed.config.public_key, expected),
             (Ok(None), Ok(claimed)) => {
