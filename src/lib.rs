@@ -4,7 +4,7 @@
 //! (`tests/layering.rs` holds it to that):
 //!
 //! ```text
-//! main -> cli -> lifecycle -> { http, workers } -> app -> { store, lnd, wireguard, netfilter } -> config -> domain
+//! main -> cli -> lifecycle -> { http, workers, agent } -> app -> { store, lnd, wireguard, netfilter } -> config -> domain
 //! ```
 //!
 //! | folder | its one job |
@@ -17,15 +17,18 @@
 //! | [`netfilter`] | a server's firewall: forwards, leases, counters, flows |
 //! | [`app`] | one file a verb: the only place where effects are ordered |
 //! | [`http`] | one folder an API family: wire types, limits, errors; no rules |
+//! | [`agent`] | the keeper of a server: interface, firewall and leases as they were sold, from its own file |
 //! | [`workers`] | reconcilers that need no input: invoices, sweep, expiry |
 //! | [`config`] | the operator's file, with every mistake reported at once |
 //! | [`lifecycle`] | starts everything, stops everything |
 //! | [`cli`] | the commands |
 //!
-//! Beside them, for everybody: [`clock`], [`metrics`], [`random`] and [`stop`]; [`lnd_proto`], LND's messages, for
+//! Beside them, for everybody: [`backoff`], [`clock`], [`metrics`], [`random`] and [`stop`]; [`lnd_proto`], LND's messages, for
 //! `lnd` and `lnd_simulator`; and [`crash`], where tests kill the process, for `app`.
 
+pub mod agent;
 pub mod app;
+pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;

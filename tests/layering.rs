@@ -10,7 +10,7 @@ const ROWS: [&[&str]; 8] = [
     &["main"],
     &["cli"],
     &["lifecycle"],
-    &["http", "workers"],
+    &["http", "workers", "agent"],
     &["app"],
     &["store", "lnd", "wireguard", "netfilter"],
     &["config"],
@@ -18,7 +18,8 @@ const ROWS: [&[&str]; 8] = [
 ];
 
 /// Modules beside the rows, each with those that may use it (`*` is everybody), as prefixes of a path under `src`.
-const BESIDE: [(&str, &[&str]); 7] = [
+const BESIDE: [(&str, &[&str]); 8] = [
+    ("backoff", &["*"]),
     ("clock", &["*"]),
     ("crash", &["app"]),
     ("metrics", &["*"]),
@@ -29,7 +30,8 @@ const BESIDE: [(&str, &[&str]); 7] = [
 ];
 
 /// What the modules beside the rows may use.
-const NEEDED_BESIDE: [(&str, &[&str]); 7] = [
+const NEEDED_BESIDE: [(&str, &[&str]); 8] = [
+    ("backoff", &["random"]),
     ("clock", &["domain"]),
     ("crash", &[]),
     ("metrics", &["domain"]),

@@ -1,5 +1,6 @@
 //! The commands.
 
+mod agent;
 mod backup;
 mod config;
 mod demo;
@@ -50,7 +51,9 @@ enum Command {
     /// A simulated LND node alone, over real TLS and macaroons.
     Simulator(simulator::SimulatorCommand),
     /// The real thing: your LND, your servers, your database.
-    Serve(ConfigFile),
+    Serve(serve::Serve),
+    /// Keeps this machine's WireGuard server as it was sold.
+    Agent(agent::AgentCommand),
     /// Prints a commented configuration, or checks yours.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -78,9 +81,7 @@ struct ConfigFile {
 
 impl ConfigFile {
     fn load(&self) -> anyhow::Result<Config> {
-        // A variable that is not text cannot be ours.
-        let text = |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
-        Ok(Config::load(Some(&self.path), std::env::vars_os().filter_map(text), Clock::System.now())?)
+        Ok(Config::load(Some(&self.path), environment(), Clock::System.now())?)
     }
 
     /// For commands about what is there: opening a SQLite database that is not there would make an empty one.
@@ -95,6 +96,12 @@ impl ConfigFile {
         }
         Ok(config)
     }
+}
+
+/// The environment; a variable that is not text cannot be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text)
 }
 
 /// Runs the command that was asked for.
@@ -117,7 +124,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(demo) => demo.run().await,
         Command::Dev(dev) => dev.run().await,
         Command::Simulator(simulator) => simulator.run().await,
-        Command::Serve(config) => serve::run(&config).await,
+        Command::Serve(serve) => serve.run().await,
+        Command::Agent(agent) => agent.run().await,
         Command::Config(config) => config.run().await,
         Command::Explain(explain) => explain.run().await,
         Command::Order(order) => order.run().await,

@@ -8,10 +8,9 @@ use super::section::Section;
 use super::value::{flag, number, parsed, path, text};
 use super::{Agent, Egress};
 use crate::domain::Invalid;
+use crate::domain::interface_name::InterfaceName;
 use crate::domain::server::ServerId;
 
-/// Longer names do not fit the kernel's `IFNAMSIZ`.
-const LONGEST_INTERFACE_NAME: usize = 15;
 const MOST_CONNECTIONS: i64 = 65_535;
 
 pub fn agent(section: &mut Section<'_>, folder: &Path, data_folder: &Path) -> Option<Agent> {
@@ -24,7 +23,8 @@ pub fn agent(section: &mut Section<'_>, folder: &Path, data_folder: &Path) -> Op
     );
     let public_address6 =
         section.optional("public_address6", r#""2001:db8::7""#, parsed("an IPv6 address of this machine is expected"));
-    let interface = section.optional("interface", r#""wg0""#, interface_name);
+    let interface =
+        section.optional("interface", r#""wg0""#, interface_name).or_else(|| InterfaceName::parse("wg0").ok());
     let socket = section.optional("socket", r#""/run/wiretoll/agent.sock""#, path);
     let state_folder = section.optional("state_folder", r#""/var/lib/wiretoll-agent""#, path);
     let egress = egress(section);
@@ -36,7 +36,7 @@ pub fn agent(section: &mut Section<'_>, folder: &Path, data_folder: &Path) -> Op
         server: server?,
         socket: at(socket, "agent.sock"),
         state_folder: at(state_folder, "agent"),
-        interface: interface.unwrap_or_else(|| "wg0".to_owned()),
+        interface: interface?,
         wan_interface: wan_interface?,
         public_address: public_address?,
         public_address6,
@@ -57,12 +57,6 @@ fn egress(section: &mut Section<'_>) -> Egress {
     }
 }
 
-fn interface_name(value: &Value) -> Result<String, Invalid> {
-    let name = text(value)?;
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    if (1..=LONGEST_INTERFACE_NAME).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with('.') {
-        Ok(name.to_owned())
-    } else {
-        Err(Invalid::new("the name of a network interface is expected, as `ip link` shows it"))
-    }
+fn interface_name(value: &Value) -> Result<InterfaceName, Invalid> {
+    InterfaceName::parse(text(value)?)
 }

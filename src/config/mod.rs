@@ -26,6 +26,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::domain::instance_key::Keyring;
+use crate::domain::interface_name::InterfaceName;
 use crate::domain::lightning::Network;
 use crate::domain::money::Rate;
 use crate::domain::plan::Plans;
@@ -90,8 +91,8 @@ pub struct Agent {
     pub socket: PathBuf,
     /// The server's key, and what was last applied.
     pub state_folder: PathBuf,
-    pub interface: String,
-    pub wan_interface: String,
+    pub interface: InterfaceName,
+    pub wan_interface: InterfaceName,
     /// Where customers' ports arrive on this machine.
     pub public_address: Ipv4Addr,
     pub public_address6: Option<Ipv6Addr>,

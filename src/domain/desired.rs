@@ -56,8 +56,11 @@ pub struct Desired {
     pub revision: i64,
     pub terms: Terms,
     #[serde(with = "by_id")]
-    pub peers: BTreeMap<Uuid, DesiredPeer>,
+    pub peers: Peers,
 }
+
+/// Peers by their ids.
+pub type Peers = BTreeMap<Uuid, DesiredPeer>;
 
 /// What the control plane answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,20 +156,20 @@ const GUARDED_SHARE: usize = 5;
 /// These are all of them where the control plane's database begins a new epoch: a restored backup forgot who paid since.
 /// Otherwise a snapshot that would remove more than 20 peers that still have time, and more than a fifth of all, waits
 /// for the operator. What somebody else has by now is never kept.
-pub fn withhold_removals(before: &Desired, next: &Desired, now: Timestamp) -> BTreeMap<Uuid, DesiredPeer> {
+pub fn withhold_removals(before: &Desired, next: &Desired, now: Timestamp) -> Peers {
     let is_missed = |peer: &&DesiredPeer| peer.has_time(now) && !next.peers.contains_key(&peer.id);
     let missed: Vec<&DesiredPeer> = before.peers.values().filter(is_missed).collect();
     let is_many = missed.len() > GUARDED_REMOVALS && missed.len() * GUARDED_SHARE > before.peers.len();
     if before.epoch == next.epoch && !is_many {
         return BTreeMap::new();
     }
-    let mut kept: BTreeMap<Uuid, DesiredPeer> = missed.into_iter().map(|peer| (peer.id, peer.clone())).collect();
+    let mut kept: Peers = missed.into_iter().map(|peer| (peer.id, peer.clone())).collect();
     yield_to(&mut kept, next.peers.values());
     kept
 }
 
 /// Drops the withheld peers that share a key, an address or a port with one that is named.
-pub fn yield_to<'a>(withheld: &mut BTreeMap<Uuid, DesiredPeer>, named: impl Iterator<Item = &'a DesiredPeer>) {
+pub fn yield_to<'a>(withheld: &mut Peers, named: impl Iterator<Item = &'a DesiredPeer>) {
     for named in named {
         withheld.retain(|id, peer| {
             *id != named.id
@@ -244,7 +247,7 @@ mod preshared_key_text {
     }
 }
 
-mod millis {
+pub mod millis {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::domain::time::Timestamp;
@@ -274,19 +277,16 @@ mod optional_millis {
 }
 
 /// A list in JSON, each peer under its own id.
-mod by_id {
-    use std::collections::BTreeMap;
-
+pub mod by_id {
     use serde::{Deserialize, Deserializer, Serializer};
-    use uuid::Uuid;
 
-    use super::DesiredPeer;
+    use super::{DesiredPeer, Peers};
 
-    pub fn serialize<S: Serializer>(peers: &BTreeMap<Uuid, DesiredPeer>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(peers: &Peers, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(peers.values())
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Uuid, DesiredPeer>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Peers, D::Error> {
         let peers = Vec::<DesiredPeer>::deserialize(deserializer)?;
         Ok(peers.into_iter().map(|peer| (peer.id, peer)).collect())
     }

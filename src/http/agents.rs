@@ -21,8 +21,9 @@ use super::{HEAD_TIMEOUT, body, routing};
 use crate::app::App;
 use crate::app::desired_peers::{Known, desired_peers};
 use crate::app::take_report::{Heard, take_report};
-use crate::domain::desired::{Report, Update};
+use crate::domain::desired::{Report, Update, millis};
 use crate::domain::server::ServerId;
+use crate::domain::time::Timestamp;
 
 /// One agent needs two: a poll that waits, and a report.
 const CONNECTIONS: usize = 16;
@@ -49,6 +50,9 @@ struct Asked {
 struct ReportTaken {
     /// What the agent has is not what it should have: it asks again without `since`.
     resync: bool,
+    /// Our clock, as in an update.
+    #[serde(with = "millis")]
+    now: Timestamp,
 }
 
 /// A server on a socket that is bound already.
@@ -90,7 +94,7 @@ async fn report(agents: Data<Agents>, path: Path<String>, sent: Bytes) -> Result
     agents.check(&path)?;
     let report: Report = serde_json::from_slice(&sent).map_err(|error| Error::invalid(error.to_string()))?;
     let heard = take_report(&agents.app, &agents.server, &report).await?;
-    Ok(body::private(&ReportTaken { resync: heard == Heard::AskForEverything }))
+    Ok(body::private(&ReportTaken { resync: heard == Heard::AskForEverything, now: agents.app.clock.now() }))
 }
 
 async fn elsewhere() -> Result<&'static str, Error> {

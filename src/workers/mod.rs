@@ -2,7 +2,6 @@
 //!
 //! Every replica runs all of them; settlement is a compare-and-set, so nobody has to lead.
 
-mod backoff;
 mod closer;
 mod node_watch;
 mod replicas;

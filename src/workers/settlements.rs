@@ -10,11 +10,11 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::backoff::Backoff;
 use super::sweeper::Sweeps;
 use crate::app::apply_invoice::apply_settled;
 use crate::app::settle::Progress;
 use crate::app::{App, Error};
+use crate::backoff::Backoff;
 use crate::domain::lightning::{NodeId, PaymentHash};
 use crate::domain::settle_progress::{Position, SettleProgress};
 use crate::lnd::{self, Settled, SettledStream, WalletState};
@@ -62,7 +62,7 @@ struct Follower {
 }
 
 pub async fn run(app: App, sweeps: Sweeps, mut stop: Stop) {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     loop {
         backoff.begin();
         let Some(ended) = stop.or(follow(&app, &sweeps)).await else { return };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::backoff::Backoff;
 use crate::app::{App, reconcile};
+use crate::backoff::Backoff;
 use crate::stop::Stop;
 
 const EVERY: Duration = Duration::from_mins(5);
@@ -52,7 +52,7 @@ impl Sweeps {
 }
 
 pub async fn run(app: App, sweeps: Sweeps, mut stop: Stop) {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     loop {
         backoff.begin();
         let began = Instant::now();

@@ -18,11 +18,13 @@ pub struct Backoff {
     attempt_began: Instant,
 }
 
-impl Backoff {
-    pub fn new() -> Self {
+impl Default for Backoff {
+    fn default() -> Self {
         Self { next: FIRST, attempt_began: Instant::now() }
     }
+}
 
+impl Backoff {
     /// Call before each attempt.
     pub fn begin(&mut self) {
         self.attempt_began = Instant::now();
@@ -50,7 +52,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_grows_to_half_a_minute_and_starts_again_after_a_healthy_one() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         backoff.begin();
         let delays: Vec<_> = (0..10).map(|_| backoff.delay()).collect();
         assert!(delays[0] >= FIRST / 2 && delays[0] <= FIRST);
@@ -62,7 +64,7 @@ mod tests {
 
     #[test]
     fn scenario_10_no_two_of_many_wait_alike() {
-        let mut delays: Vec<_> = (0..50).map(|_| Backoff::new().delay()).collect();
+        let mut delays: Vec<_> = (0..50).map(|_| Backoff::default().delay()).collect();
         delays.sort_unstable();
         delays.dedup();
         assert!(delays.len() > 45 && delays[0] >= FIRST / 2, "{delays:?}");

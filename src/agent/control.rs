@@ -1,0 +1,100 @@
+//! The way to the control plane: HTTP over a socket in the file system.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::{Client, Response, StatusCode};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::domain::desired::{Report, Update, millis};
+use crate::domain::server::ServerId;
+use crate::domain::time::Timestamp;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// For everything but the wait of a poll.
+const ANSWER: Duration = Duration::from_secs(30);
+/// A snapshot of a full /16 is some 15 MB.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// Asks and tells the control plane.
+#[derive(Debug, Clone)]
+pub struct ControlPlane {
+    client: Client,
+    base: String,
+}
+
+/// Why it was not heard.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error("the control plane does not answer")]
+    Unreachable(#[from] reqwest::Error),
+    /// Its own words.
+    #[error("{0}")]
+    Refused(String),
+    #[error("the control plane's answer is longer than it can be")]
+    TooLong,
+    #[error("the control plane's answer makes no sense")]
+    Unreadable(#[from] serde_json::Error),
+}
+
+/// What it says to a report.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct ReportTaken {
+    /// Ask for everything again.
+    pub resync: bool,
+    #[serde(with = "millis")]
+    pub now: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+impl ControlPlane {
+    pub fn new(socket: &Path, server: &ServerId) -> Result<Self, ControlError> {
+        let client = Client::builder().unix_socket(socket).no_proxy().connect_timeout(CONNECT).build()?;
+        Ok(Self { client, base: format!("http://control.plane/agent/v1/{server}") })
+    }
+
+    /// What is not known yet; none after `wait` without a change.
+    pub async fn poll(&self, known: Option<(Uuid, i64)>, wait: Duration) -> Result<Option<Update>, ControlError> {
+        let mut query = format!("wait={}", wait.as_secs());
+        if let Some((epoch, revision)) = known {
+            query = format!("{query}&epoch={epoch}&since={revision}");
+        }
+        let request = self.client.get(format!("{}/state?{query}", self.base)).timeout(wait + ANSWER);
+        let answer = checked(request.send().await?).await?;
+        if answer.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_slice(&body(answer).await?)?))
+    }
+
+    pub async fn report(&self, report: &Report) -> Result<ReportTaken, ControlError> {
+        let request = self.client.post(format!("{}/report", self.base)).json(report).timeout(ANSWER);
+        let answer = checked(request.send().await?).await?;
+        Ok(serde_json::from_slice(&body(answer).await?)?)
+    }
+}
+
+async fn checked(answer: Response) -> Result<Response, ControlError> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let said = serde_json::from_slice::<Refusal>(&body(answer).await?);
+    Err(ControlError::Refused(said.map_or_else(|_| format!("the control plane answers {status}"), |said| said.message)))
+}
+
+async fn body(mut answer: Response) -> Result<Vec<u8>, ControlError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(ControlError::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

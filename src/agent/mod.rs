@@ -1,0 +1,333 @@
+//! The agent of one WireGuard server: it makes interface, peers, forwards and leases as they were sold, and says so.
+//!
+//! It starts from its own file and goes on for ever while nobody can be asked. It never takes the interface or its peers
+//! down as a whole, neither at a start nor at an end: traffic does not depend on whether it lives, and the kernel's
+//! leases end what was sold on time without it.
+
+pub mod key;
+
+mod control;
+mod server;
+mod state;
+mod time;
+mod troubles;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use uuid::Uuid;
+
+use crate::backoff::Backoff;
+use crate::config;
+use crate::domain::Invalid;
+use crate::domain::desired::{
+    Applied, Change, PROTOCOL, Peers, Report, Snapshot, Update, Usage, withhold_removals, yield_to,
+};
+use crate::domain::time::Timestamp;
+use crate::stop::Stop;
+use control::{ControlError, ControlPlane};
+use key::{KeyError, KeyFile};
+use server::{Counted, Server, ServerError, new_run};
+use state::{State, StateFile};
+use time::ServerTime;
+use troubles::Troubles;
+use usage::Reported;
+
+const POLL: Duration = Duration::from_secs(25);
+const USAGE_EVERY: Duration = Duration::from_mins(1);
+const VERIFY_EVERY: Duration = Duration::from_mins(5);
+/// So long without the control plane is worth a word to the operator.
+const ALARM_AFTER: Duration = Duration::from_mins(10);
+/// Peers in one report.
+const USAGES_AT_ONCE: usize = 500;
+/// A timer may wake a little early.
+const SLACK: Duration = Duration::from_millis(20);
+
+/// A server's agent.
+#[derive(Debug)]
+pub struct Agent {
+    server: Server,
+    control: ControlPlane,
+    file: StateFile,
+    /// What is to stand; none before the control plane was ever heard.
+    state: Option<State>,
+    /// What stands and is in the file.
+    applied: Option<(Uuid, i64)>,
+    time: Option<ServerTime>,
+    /// Asks for a snapshot next, not for what changed.
+    wants_everything: bool,
+    /// When what failed is tried again.
+    retry_at: Option<Instant>,
+    backoff: Backoff,
+    reported: Reported,
+    troubles: Troubles,
+    /// Drawn at each start.
+    id: Uuid,
+    heard_at: Instant,
+}
+
+/// Why an agent cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("the agent's own file in {} cannot be read; nothing was changed on this machine", .folder.display())]
+    State {
+        folder: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+impl Agent {
+    /// Reads key and file, and restores what stood before, without asking anybody.
+    ///
+    /// # Errors
+    /// When it must not go on: an unreadable file, or a machine on which WireGuard or nftables cannot be changed.
+    pub async fn start(settings: &config::Agent) -> Result<Self, AgentError> {
+        let key = KeyFile::new(&settings.state_folder).load_or_make()?;
+        let file = StateFile::new(settings.state_folder.clone());
+        let unreadable = |source| AgentError::State { folder: settings.state_folder.clone(), source };
+        let state = file.load().map_err(unreadable)?;
+        let counter_run = state.as_ref().map_or_else(new_run, |state| Ok(state.counter_run))?;
+        let mut agent = Self {
+            server: Server::new(settings.clone(), key, counter_run),
+            control: ControlPlane::new(&settings.socket, &settings.server)?,
+            file,
+            time: state.as_ref().map(|state| ServerTime::told(state.seen_at)),
+            state,
+            applied: None,
+            wants_everything: false,
+            retry_at: None,
+            backoff: Backoff::default(),
+            reported: Reported::default(),
+            troubles: Troubles::default(),
+            id: new_run()?,
+            heard_at: Instant::now(),
+        };
+        agent.restore().await?;
+        Ok(agent)
+    }
+
+    /// Keeps the server until it is told to stop; what stands then stays.
+    ///
+    /// # Errors
+    /// When the control plane refuses this agent at its first word: another key, or another agent in its place.
+    pub async fn run(mut self, mut stop: Stop) -> Result<(), AgentError> {
+        if let Err(refused @ ControlError::Refused(_)) = self.tell(&[], false).await {
+            return Err(refused.into());
+        }
+        let every = |period| {
+            let mut ticks = interval_at(Instant::now() + period, period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        };
+        let (mut usage, mut verify) = (every(USAGE_EVERY), every(VERIFY_EVERY));
+        loop {
+            tokio::select! {
+                () = stop.stopped() => return Ok(()),
+                _ = usage.tick() => self.tell_usage().await,
+                _ = verify.tick() => self.verify().await,
+                () = sleep_until(self.next_change()) => self.converge().await,
+                polled = self.control.poll(self.known(), POLL) => match polled {
+                    Ok(update) => self.hear(update).await,
+                    Err(error) => {
+                        let pause = self.unheard(&error);
+                        let _ = stop.or(tokio::time::sleep(pause)).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// What stood before a restart or a reboot, without what has ended since.
+    async fn restore(&mut self) -> Result<(), AgentError> {
+        self.troubles.look_at_forwarding();
+        let Some(state) = &self.state else { return Ok(()) };
+        let counted = self.server.counted_before(&state.desired.peers).await?;
+        let now = self.time.map_or(state.seen_at, ServerTime::now);
+        self.server.converge(&state.desired.terms, standing_at(state, now), now).await?;
+        tracing::info!(peers = state.desired.peers.len(), "what stood before was restored");
+        self.applied = Some((state.desired.epoch, state.desired.revision));
+        self.store();
+        self.tell_counted(&counted).await;
+        Ok(())
+    }
+
+    fn known(&self) -> Option<(Uuid, i64)> {
+        let state = self.state.as_ref().filter(|_| !self.wants_everything)?;
+        Some((state.desired.epoch, state.desired.revision))
+    }
+
+    async fn hear(&mut self, update: Option<Update>) {
+        self.heard();
+        let Some(update) = update else { return };
+        match self.take(update) {
+            Ok(()) => self.converge().await,
+            Err(invalid) => {
+                tracing::warn!(%invalid, "the control plane's word does not fit; asking for everything");
+                self.wants_everything = true;
+            }
+        }
+    }
+
+    fn take(&mut self, update: Update) -> Result<(), Invalid> {
+        let time = ServerTime::told(update.now);
+        self.time = Some(time);
+        match update.change {
+            Change::Snapshot(snapshot) => self.take_snapshot(snapshot, time.now())?,
+            Change::Delta(delta) => {
+                let state = self.state.as_mut().ok_or_else(|| Invalid::new("a delta before any snapshot"))?;
+                state.desired.apply(delta)?;
+                yield_to(&mut state.withheld, state.desired.peers.values());
+            }
+        }
+        self.wants_everything = false;
+        Ok(())
+    }
+
+    fn take_snapshot(&mut self, snapshot: Snapshot, now: Timestamp) -> Result<(), Invalid> {
+        let removals_allowed = snapshot.removals_allowed;
+        let desired = snapshot.checked()?;
+        let mut withheld = Peers::new();
+        if let Some(before) = self.state.take().filter(|_| !removals_allowed) {
+            withheld = before.withheld;
+            withheld.extend(withhold_removals(&before.desired, &desired, now));
+            withheld.retain(|_, peer| peer.has_time(now));
+            yield_to(&mut withheld, desired.peers.values());
+        }
+        self.troubles.withheld(withheld.len());
+        self.state = Some(State { desired, withheld, seen_at: now, counter_run: self.server.counter_run() });
+        Ok(())
+    }
+
+    /// Makes the server so, keeps it in the file, and says so; what fails is tried again.
+    async fn converge(&mut self) {
+        let (Some(state), Some(time)) = (&self.state, self.time) else { return };
+        let now = time.now();
+        self.backoff.begin();
+        let done = self.server.converge(&state.desired.terms, standing_at(state, now), now).await;
+        let revision = (state.desired.epoch, state.desired.revision);
+        self.troubles.server(done.as_ref().err());
+        if done.is_err() || !self.store() {
+            self.retry_at = Some(Instant::now() + self.backoff.delay());
+            return;
+        }
+        self.retry_at = None;
+        if self.applied.replace(revision) != Some(revision) {
+            let _ = self.tell(&[], false).await;
+        }
+    }
+
+    /// Nothing is called applied that a restart would not bring back.
+    fn store(&mut self) -> bool {
+        let (Some(state), Some(time)) = (&mut self.state, self.time) else { return false };
+        state.seen_at = time.now();
+        state.counter_run = self.server.counter_run();
+        let stored = self.file.store(state);
+        self.troubles.file(stored.as_ref().err());
+        stored.is_ok()
+    }
+
+    async fn verify(&mut self) {
+        let Some(time) = self.time else { return };
+        match self.server.verify(time.now()).await {
+            Ok(false) => self.troubles.server(None),
+            Ok(true) => tracing::warn!("the server was not as it should be, and was put right"),
+            Err(error) => {
+                self.troubles.server(Some(&error));
+                self.retry_at = Some(Instant::now() + self.backoff.delay());
+            }
+        }
+        // The time in it bounds what a restart without the control plane gives away.
+        self.store();
+    }
+
+    /// When the next peer's time ends, or what failed is tried again.
+    fn next_change(&self) -> Instant {
+        let far = Instant::now() + VERIFY_EVERY;
+        let (Some(state), Some(time)) = (&self.state, self.time) else { return far };
+        let now = time.now();
+        let ends = state.desired.peers.values().chain(state.withheld.values()).filter_map(|peer| peer.traffic_until);
+        let next = ends.filter(|end| *end > now).min().map(|end| time.instant_of(end) + SLACK);
+        next.into_iter().chain(self.retry_at).min().unwrap_or(far)
+    }
+
+    async fn tell_usage(&mut self) {
+        self.troubles.look_at_forwarding();
+        match self.server.counted().await {
+            Ok(counted) => {
+                self.reported.keep(&counted);
+                self.tell_counted(&counted).await;
+            }
+            Err(error) => self.troubles.server(Some(&error)),
+        }
+    }
+
+    async fn tell_counted(&mut self, counted: &BTreeMap<Uuid, Counted>) {
+        let news = self.reported.news(counted);
+        let (first, others) = news.split_at(news.len().min(USAGES_AT_ONCE));
+        let mut told = self.tell(first, true).await;
+        for usages in others.chunks(USAGES_AT_ONCE) {
+            if told.is_ok() {
+                told = self.tell(usages, false).await;
+            }
+        }
+        if let Err(error) = told {
+            tracing::debug!(%error, "usage could not be reported; totals wait for the next time");
+        }
+    }
+
+    async fn tell(&mut self, usage: &[Usage], whole: bool) -> Result<(), ControlError> {
+        let state = self.state.as_ref();
+        let applied = self.applied.map(|(epoch, revision)| {
+            let is_this = |state: &&State| (state.desired.epoch, state.desired.revision) == (epoch, revision);
+            Applied { epoch, revision, digest: state.filter(|_| whole).filter(is_this).map(|s| s.desired.digest()) }
+        });
+        let report = Report {
+            protocol: PROTOCOL,
+            agent_id: self.id,
+            public_key: self.server.public_key(),
+            applied,
+            usage: usage.to_vec(),
+            withheld: state.map(|state| state.withheld.values().cloned().collect()).unwrap_or_default(),
+            troubles: self.troubles.list(),
+        };
+        let taken = self.control.report(&report).await?;
+        self.heard();
+        self.reported.heard(usage);
+        self.time = Some(ServerTime::told(taken.now));
+        self.wants_everything |= taken.resync;
+        Ok(())
+    }
+
+    fn heard(&mut self) {
+        self.heard_at = Instant::now();
+    }
+
+    /// How long to wait before the control plane is asked again.
+    fn unheard(&mut self, error: &ControlError) -> Duration {
+        let silence = self.heard_at.elapsed();
+        if silence > ALARM_AFTER {
+            tracing::error!(%error, minutes = silence.as_secs() / 60, "the control plane was not heard; all stays as it is");
+        } else {
+            tracing::info!(%error, "the control plane was not heard");
+        }
+        self.backoff.delay()
+    }
+}
+
+/// The peers that are to stand: those whose time is not over.
+fn standing_at(state: &State, now: Timestamp) -> Peers {
+    let all = state.desired.peers.iter().chain(&state.withheld);
+    all.filter(|(_, peer)| peer.has_time(now)).map(|(id, peer)| (*id, peer.clone())).collect()
+}

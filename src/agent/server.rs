@@ -1,0 +1,297 @@
+//! The server as it stands: interface, peers, firewall, leases, brought to what they should be.
+//!
+//! The firewall comes first, so that no packet passes that it has not judged; then the flows of those who left are
+//! forgotten, then the peers change. What was done is looked at before it is called done.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use uuid::Uuid;
+
+use crate::config;
+use crate::domain::Invalid;
+use crate::domain::desired::{DesiredPeer, Peers, Terms};
+use crate::domain::keys::{PrivateKey, PublicKey};
+use crate::domain::peer_diff::{PeerChange, PeerConfig, PeerStatus, diff};
+use crate::domain::time::Timestamp;
+use crate::netfilter::{self, Customer, CustomerChange, Egress, Firewall, Listing};
+use crate::wireguard::interface::{self, Interface, Settings};
+
+/// What the kernel takes under a link of 1,500 bytes.
+const MTU: u32 = 1_420;
+/// Migrated TunnelSats configs ping it and take their tunnel down where nobody answers.
+const PINGED_BY_CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+/// A device that somebody else changes at the same time is looked at again so often.
+const ATTEMPTS: usize = 3;
+/// Mail, which a shared address is blocked for.
+const BLOCKED_PORTS: [u16; 4] = [25, 465, 587, 2_525];
+
+/// This machine's WireGuard server.
+#[derive(Debug)]
+pub struct Server {
+    settings: config::Agent,
+    key: PrivateKey,
+    interface: Interface,
+    /// None before the first look, and after a failure: then everything is looked at.
+    standing: Option<Standing>,
+    /// Which life of the firewall's counters is running.
+    counter_run: Uuid,
+}
+
+#[derive(Debug, Clone)]
+struct Standing {
+    terms: Terms,
+    peers: Peers,
+}
+
+/// Why it could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error(transparent)]
+    Interface(#[from] interface::Error),
+    #[error(transparent)]
+    Firewall(#[from] netfilter::Error),
+    #[error("what this server is to have cannot be")]
+    Impossible(#[from] Invalid),
+    #[error("the interface does not keep what it is given: does another program change it?")]
+    Unsteady,
+}
+
+/// What a peer did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    pub run: Uuid,
+    pub bytes: u64,
+    pub last_handshake: Option<Timestamp>,
+}
+
+impl Server {
+    pub fn new(settings: config::Agent, key: PrivateKey, counter_run: Uuid) -> Self {
+        let interface = Interface::new(settings.interface.clone());
+        Self { settings, key, interface, standing: None, counter_run }
+    }
+
+    pub fn public_key(&self) -> PublicKey {
+        self.key.public_key()
+    }
+
+    pub const fn counter_run(&self) -> Uuid {
+        self.counter_run
+    }
+
+    /// Makes the server have exactly these peers. After an error the next call looks at everything.
+    pub async fn converge(&mut self, terms: &Terms, peers: Peers, now: Timestamp) -> Result<(), ServerError> {
+        match self.standing.take() {
+            Some(standing) if standing.terms == *terms => self.change(&standing.peers, &peers, now).await?,
+            _ => self.rebuild(terms, &peers, now).await?,
+        }
+        self.standing = Some(Standing { terms: terms.clone(), peers });
+        Ok(())
+    }
+
+    /// Looks at everything, and puts right what is not as it should be. Returns whether anything was wrong.
+    pub async fn verify(&mut self, now: Timestamp) -> Result<bool, ServerError> {
+        let Some(standing) = self.standing.take() else { return Ok(false) };
+        let changes = diff(&configs(&standing.peers), &self.interface.dump().await?, &self.public_key())?;
+        let listing = netfilter::list().await?;
+        let is_whole = listing.is_some_and(|listing| stands(&listing, &standing.peers, now));
+        if changes.is_empty() && is_whole {
+            self.standing = Some(standing);
+            return Ok(false);
+        }
+        self.converge(&standing.terms, standing.peers, now).await?;
+        Ok(true)
+    }
+
+    /// What each peer used and when it was last heard. None of the addresses that it connects from.
+    pub async fn counted(&mut self) -> Result<BTreeMap<Uuid, Counted>, ServerError> {
+        let Some(standing) = &self.standing else { return Ok(BTreeMap::new()) };
+        let listing = netfilter::list().await?.unwrap_or_default();
+        let devices: BTreeMap<PublicKey, PeerStatus> =
+            self.interface.dump().await?.into_iter().map(|peer| (peer.public_key, peer)).collect();
+        let counted = standing.peers.values().map(|peer| {
+            let last_handshake = devices.get(&peer.public_key).and_then(|device| device.last_handshake);
+            (peer.id, Counted { run: self.counter_run, bytes: inner_bytes(&listing, peer), last_handshake })
+        });
+        Ok(counted.collect())
+    }
+
+    /// What the firewall of an earlier agent has counted; it is gone after the first [`converge`](Self::converge).
+    pub async fn counted_before(&mut self, peers: &Peers) -> Result<BTreeMap<Uuid, Counted>, ServerError> {
+        let Some(listing) = netfilter::list().await? else { return Ok(BTreeMap::new()) };
+        let counted = peers.values().map(|peer| {
+            (peer.id, Counted { run: self.counter_run, bytes: inner_bytes(&listing, peer), last_handshake: None })
+        });
+        Ok(counted.collect())
+    }
+
+    async fn rebuild(&mut self, terms: &Terms, peers: &Peers, now: Timestamp) -> Result<(), ServerError> {
+        self.replace_firewall(terms, peers, now).await?;
+        self.interface.ensure(&self.interface_settings(terms)).await?;
+        self.set_peers(peers).await
+    }
+
+    async fn change(&mut self, before: &Peers, after: &Peers, now: Timestamp) -> Result<(), ServerError> {
+        let changes = customer_changes(before, after, now);
+        netfilter::change(&changes).await?;
+        netfilter::flush_flows(&left_addresses(before, after)).await?;
+        let changes = peer_changes(before, after);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.interface.apply(&changes).await?;
+        self.set_peers(after).await
+    }
+
+    async fn replace_firewall(&mut self, terms: &Terms, peers: &Peers, now: Timestamp) -> Result<(), ServerError> {
+        let customers: Vec<Customer> = peers.values().map(|peer| customer(peer, now)).collect();
+        netfilter::replace(&self.firewall(terms), &customers).await?;
+        // Its counters start at zero.
+        self.counter_run = new_run()?;
+        Ok(())
+    }
+
+    /// Until a look shows that they stand.
+    async fn set_peers(&mut self, peers: &Peers) -> Result<(), ServerError> {
+        let configs = configs(peers);
+        for _ in 0..ATTEMPTS {
+            let changes = diff(&configs, &self.interface.dump().await?, &self.public_key())?;
+            if changes.is_empty() {
+                return Ok(());
+            }
+            self.interface.apply(&changes).await?;
+        }
+        Err(ServerError::Unsteady)
+    }
+
+    fn interface_settings(&self, terms: &Terms) -> Settings {
+        let mut addresses = vec![IpNet::V4(gateway(terms.network))];
+        if gateway(terms.network).addr() != PINGED_BY_CLIENTS {
+            addresses.push(IpNet::V4(Ipv4Net::from(PINGED_BY_CLIENTS)));
+        }
+        addresses.extend(terms.network6.map(gateway6).map(IpNet::V6));
+        Settings { private_key: self.key.clone(), listen_port: terms.listen_port, addresses, mtu: MTU }
+    }
+
+    fn firewall(&self, terms: &Terms) -> Firewall {
+        let egress = self.settings.egress;
+        let addresses = self.interface_settings(terms).addresses;
+        Firewall {
+            wireguard_interface: self.settings.interface.clone(),
+            wan_interface: self.settings.wan_interface.clone(),
+            public_address: self.settings.public_address,
+            public_address6: self.settings.public_address6,
+            gateways: addresses.iter().map(IpNet::addr).collect(),
+            egress: if egress.allowed {
+                Egress::On { blocked_ports: BLOCKED_PORTS.to_vec(), flows_per_address: egress.connections_per_customer }
+            } else {
+                Egress::Off
+            },
+            throttle_bytes_per_second: egress.throttled_kbit_per_second * 125,
+        }
+    }
+}
+
+/// A name for a life of the counters.
+pub fn new_run() -> Result<Uuid, Invalid> {
+    let bytes = crate::random::bytes().map_err(|_| Invalid::new("the system has no randomness"))?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
+fn gateway(network: Ipv4Net) -> Ipv4Net {
+    let address = Ipv4Addr::from_bits(network.network().to_bits() + 1);
+    Ipv4Net::new(address, network.prefix_len()).unwrap_or_else(|_| Ipv4Net::from(address))
+}
+
+fn gateway6(network: Ipv6Net) -> Ipv6Net {
+    let address = Ipv6Addr::from_bits(network.network().to_bits() + 1);
+    Ipv6Net::new(address, network.prefix_len()).unwrap_or_else(|_| Ipv6Net::from(address))
+}
+
+fn configs(peers: &Peers) -> Vec<PeerConfig> {
+    peers.values().map(config_of).collect()
+}
+
+fn config_of(peer: &DesiredPeer) -> PeerConfig {
+    PeerConfig {
+        public_key: peer.public_key,
+        preshared_key: Some(peer.preshared_key.clone()),
+        allowed_ips: addresses_of(peer).map(IpNet::from).collect(),
+    }
+}
+
+fn addresses_of(peer: &DesiredPeer) -> impl Iterator<Item = IpAddr> {
+    std::iter::once(IpAddr::V4(peer.address)).chain(peer.address6.map(IpAddr::V6))
+}
+
+fn customer(peer: &DesiredPeer, now: Timestamp) -> Customer {
+    let left = peer.traffic_until.and_then(|until| u64::try_from(until.since(now)).ok()).filter(|left| *left > 0);
+    Customer {
+        address: peer.address,
+        address6: peer.address6,
+        public_port: peer.public_port,
+        target_port: peer.target_port,
+        lease: left.map(Duration::from_millis),
+        throttled: peer.throttled,
+    }
+}
+
+/// Those who leave come first: what they had may go to somebody else in the same stroke.
+fn customer_changes(before: &Peers, after: &Peers, now: Timestamp) -> Vec<CustomerChange> {
+    let left = before.values().filter(|peer| !after.contains_key(&peer.id));
+    let removals = left.map(|peer| CustomerChange::Remove(customer(peer, now)));
+    let others = after.values().filter_map(|peer| match before.get(&peer.id) {
+        None => Some(CustomerChange::Add(customer(peer, now))),
+        Some(known) if known == peer => None,
+        Some(known) => Some(CustomerChange::Update { from: customer(known, now), to: customer(peer, now) }),
+    });
+    removals.chain(others).collect()
+}
+
+fn peer_changes(before: &Peers, after: &Peers) -> Vec<PeerChange> {
+    let keys: std::collections::BTreeSet<PublicKey> = after.values().map(|peer| peer.public_key).collect();
+    let gone = before.values().map(|peer| peer.public_key).filter(|key| !keys.contains(key));
+    let same = |peer: &DesiredPeer| before.get(&peer.id).is_some_and(|known| config_of(known) == config_of(peer));
+    let set = after.values().filter(|peer| !same(peer)).map(|peer| PeerChange::Set(config_of(peer)));
+    gone.map(PeerChange::Remove).chain(set).collect()
+}
+
+/// Addresses that nobody has any more, or that somebody else has now.
+fn left_addresses(before: &Peers, after: &Peers) -> Vec<IpAddr> {
+    let stays = |peer: &&DesiredPeer| {
+        after.get(&peer.id).is_some_and(|now| now.address == peer.address && now.address6 == peer.address6)
+    };
+    before.values().filter(|peer| !stays(peer)).flat_map(addresses_of).collect()
+}
+
+fn inner_bytes(listing: &Listing, peer: &DesiredPeer) -> u64 {
+    let traffic = addresses_of(peer).filter_map(|address| listing.traffic.get(&address));
+    traffic.map(|traffic| traffic.up + traffic.down).sum()
+}
+
+/// Whether the firewall has what these peers need, and nothing for anybody else.
+fn stands(listing: &Listing, peers: &Peers, now: Timestamp) -> bool {
+    let customers: Vec<Customer> = peers.values().map(|peer| customer(peer, now)).collect();
+    let forwards: usize = peers.values().map(|peer| addresses_of(peer).count()).sum();
+    let leased = customers.iter().filter(|customer| customer.lease.is_some_and(|left| left > LEASE_SLACK));
+    let has_lease = |customer: &Customer| listing.leases.contains_key(&IpAddr::V4(customer.address));
+    let throttled = customers.iter().filter(|customer| customer.throttled);
+    listing.forwards.len() == forwards
+        && customers.iter().all(|customer| forwards_to(listing, customer))
+        && leased.into_iter().all(has_lease)
+        && listing.leases.keys().filter(|address| address.is_ipv4()).count() <= customers.len()
+        && throttled.into_iter().all(|customer| listing.throttled.contains(&IpAddr::V4(customer.address)))
+}
+
+/// A lease that ends at this moment may be gone already.
+const LEASE_SLACK: Duration = Duration::from_secs(5);
+
+fn forwards_to(listing: &Listing, customer: &Customer) -> bool {
+    listing.forwards.iter().any(|forward| {
+        forward.public_port == customer.public_port
+            && forward.address == IpAddr::V4(customer.address)
+            && forward.target_port == customer.target_port
+    })
+}

@@ -1,0 +1,113 @@
+//! The agent's own file: what was last applied. From it everything is restored when nobody can be asked.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::domain::desired::{Desired, Peers, by_id, millis};
+use crate::domain::time::Timestamp;
+
+const FILE: &str = "state.json";
+/// Written whole beside it, then renamed: a crash or a full disk leaves the file as it was.
+const NEW_FILE: &str = "state.json.new";
+
+/// What an agent knows of its server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    pub desired: Desired,
+    /// Peers that stay although the control plane does not name them.
+    #[serde(with = "by_id")]
+    pub withheld: Peers,
+    /// The control plane's time when this was written.
+    #[serde(with = "millis")]
+    pub seen_at: Timestamp,
+    /// Which life of the firewall's counters is running.
+    pub counter_run: Uuid,
+}
+
+/// Where it is kept.
+#[derive(Debug, Clone)]
+pub struct StateFile {
+    folder: PathBuf,
+}
+
+impl StateFile {
+    pub const fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// None before anything was ever applied.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read: starting empty would take away what was sold.
+    pub fn load(&self) -> io::Result<Option<State>> {
+        let text = match std::fs::read(self.folder.join(FILE)) {
+            Ok(text) => Zeroizing::new(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(serde_json::from_slice(&text)?))
+    }
+
+    /// Durable when it returns. It holds preshared keys: only its owner can read it.
+    pub fn store(&self, state: &State) -> io::Result<()> {
+        let text = Zeroizing::new(serde_json::to_vec(state)?);
+        replace_file(&self.folder, NEW_FILE, FILE, &text)
+    }
+}
+
+/// Writes a file that only its owner can read, all of it or nothing.
+pub fn replace_file(folder: &Path, new_name: &str, name: &str, contents: &[u8]) -> io::Result<()> {
+    let new = folder.join(new_name);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    std::fs::rename(&new, folder.join(name))?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::domain::desired::Terms;
+
+    fn state(revision: i64) -> State {
+        let terms = Terms { listen_port: 51_820, network: "10.9.0.0/24".parse().unwrap(), network6: None };
+        State {
+            desired: Desired { epoch: Uuid::from_u128(1), revision, terms, peers: Peers::new() },
+            withheld: Peers::new(),
+            seen_at: Timestamp::from_millis(5),
+            counter_run: Uuid::from_u128(2),
+        }
+    }
+
+    #[test]
+    fn what_was_stored_is_loaded_and_nobody_else_can_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::new(folder.path().to_owned());
+        assert_eq!(file.load().unwrap(), None);
+        file.store(&state(1)).unwrap();
+        file.store(&state(2)).unwrap();
+        assert_eq!(file.load().unwrap(), Some(state(2)));
+        let mode = std::fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_crash_while_it_is_written_leaves_the_one_before_and_a_torn_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::new(folder.path().to_owned());
+        file.store(&state(1)).unwrap();
+        std::fs::write(folder.path().join(NEW_FILE), "{\"desired\":").unwrap();
+        assert_eq!(file.load().unwrap(), Some(state(1)));
+        std::fs::write(folder.path().join(FILE), "{\"desired\":").unwrap();
+        assert!(file.load().is_err());
+    }
+}

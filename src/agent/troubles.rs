@@ -1,0 +1,68 @@
+//! What the operator has to know: told once in the log when it begins and when it ends, and in every report meanwhile.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io;
+
+use super::server::ServerError;
+
+const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
+/// What is wrong now, by what it is about.
+#[derive(Debug, Default)]
+pub struct Troubles(BTreeMap<&'static str, String>);
+
+impl Troubles {
+    pub fn server(&mut self, error: Option<&ServerError>) {
+        self.set("server", error.map(|error| with_causes(error)));
+    }
+
+    pub fn file(&mut self, error: Option<&io::Error>) {
+        self.set("file", error.map(|error| format!("the agent's own file cannot be written: {error}")));
+    }
+
+    pub fn withheld(&mut self, peers: usize) {
+        let said = format!(
+            "{peers} peers would go at once and were kept until their time is over; `wiretoll server allow-removals` \
+             lets them go"
+        );
+        self.set("removals", (peers > 0).then_some(said));
+    }
+
+    /// Without forwarding the kernel drops every customer's packet.
+    pub fn look_at_forwarding(&mut self) {
+        let is_off = std::fs::read_to_string(IP_FORWARD).is_ok_and(|value| value.trim() == "0");
+        let said =
+            "this machine does not forward packets: sysctl -w net.ipv4.ip_forward=1, and keep it in /etc/sysctl.d";
+        self.set("forwarding", is_off.then(|| said.to_owned()));
+    }
+
+    pub fn list(&self) -> Vec<String> {
+        self.0.values().cloned().collect()
+    }
+
+    fn set(&mut self, about: &'static str, trouble: Option<String>) {
+        match trouble {
+            Some(trouble) if self.0.get(about) != Some(&trouble) => {
+                tracing::error!(trouble, "this server needs its operator");
+                self.0.insert(about, trouble);
+            }
+            Some(_) => {}
+            None => {
+                if let Some(trouble) = self.0.remove(about) {
+                    tracing::info!(trouble, "is over");
+                }
+            }
+        }
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
+}

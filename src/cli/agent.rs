@@ -1,0 +1,127 @@
+//! `agent`: the keeper of this machine's WireGuard server; and its key's backup.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
+
+use super::serve::forbid_core_dumps;
+use super::{ConfigFile, environment, logs};
+use crate::agent::Agent;
+use crate::agent::key::KeyFile;
+use crate::config::AgentConfig;
+use crate::domain::keys::PrivateKey;
+use crate::lifecycle::{StartError, told_to_end};
+use crate::stop;
+
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "It makes the interface, its peers, the forwarded ports and the firewall as they were sold, and needs the \
+    capability\nCAP_NET_ADMIN and the programs nft and conntrack. It reads [agent] of the configuration and nothing else of \
+    it.\nEnding it ends nobody's traffic; what is sold meanwhile comes up when it runs again."
+)]
+pub struct AgentCommand {
+    #[command(subcommand)]
+    command: Option<AgentSubcommand>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentSubcommand {
+    /// Saves the server's WireGuard key, or puts one in place.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Writes the key to a new file that only you can read. Whoever has it can pose as your server: keep it as safe as
+    /// the instance key.
+    Export(Export),
+    /// Takes a key over: from a backup, or from the server that was set up by hand before.
+    Import(Import),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wiretoll agent key export --config wiretoll.toml server-key.backup")]
+struct Export {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The file to make; one that is there is not written over.
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: the key of an interface that wg-quick made\n  \
+    wg show wg0 private-key > key && wiretoll agent key import --config wiretoll.toml key && rm key")]
+struct Import {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// A file that holds the key, as `wg genkey` prints it.
+    file: PathBuf,
+    /// Also where there is another key already: customers whose configs name that one lose their server.
+    #[arg(long)]
+    replace: bool,
+}
+
+impl AgentCommand {
+    pub async fn run(&self) -> anyhow::Result<()> {
+        match &self.command {
+            None => keep(&load(&self.config)?).await,
+            Some(AgentSubcommand::Key(KeyCommand::Export(export))) => export.run(),
+            Some(AgentSubcommand::Key(KeyCommand::Import(import))) => import.run(),
+        }
+    }
+}
+
+fn load(file: &ConfigFile) -> anyhow::Result<AgentConfig> {
+    Ok(AgentConfig::load(&file.path, environment())?)
+}
+
+async fn keep(config: &AgentConfig) -> anyhow::Result<()> {
+    logs::start(&config.log);
+    forbid_core_dumps();
+    let (stopper, stop) = stop::channel();
+    let agent = Agent::start(&config.agent).await?;
+    tokio::select! {
+        ended = agent.run(stop) => Ok(ended?),
+        told = told_to_end() => {
+            stopper.stop();
+            tracing::info!("the agent ends; what stands goes on");
+            told.map_err(StartError::into)
+        }
+    }
+}
+
+impl Export {
+    fn run(&self) -> anyhow::Result<()> {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let config = load(&self.config)?;
+        let key = KeyFile::new(&config.agent.state_folder).load()?;
+        let key = key.context("there is no key yet: the first start of `wiretoll agent` makes it")?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.file)
+            .with_context(|| format!("cannot make {}", self.file.display()))?;
+        let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(key.expose())));
+        file.write_all(text.as_bytes())?;
+        Ok(file.sync_all()?)
+    }
+}
+
+impl Import {
+    fn run(&self) -> anyhow::Result<()> {
+        let config = load(&self.config)?;
+        let text =
+            std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
+        let text = Zeroizing::new(text);
+        let key = PrivateKey::parse(text.trim()).context("the file does not hold a WireGuard private key")?;
+        Ok(KeyFile::new(&config.agent.state_folder).import(&key, self.replace)?)
+    }
+}
