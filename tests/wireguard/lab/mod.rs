@@ -24,8 +24,8 @@ use wiretoll::netfilter::{Customer, Egress, Firewall};
 use wiretoll::wireguard::interface::{Interface, Settings};
 
 pub use line::{Echo, Line, dial};
-pub use place::Place;
-use place::{Daemon, done};
+use place::done;
+pub use place::{Daemon, Place};
 
 mod line;
 mod place;
@@ -87,7 +87,7 @@ fn name_of<F>() -> String {
     path.split_once("::").unwrap().1.to_owned()
 }
 
-fn unshare() -> Command {
+pub fn unshare() -> Command {
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
@@ -123,7 +123,7 @@ fn possible() -> Result<(), String> {
 }
 
 impl Lab {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         build();
         let name = "wg0";
         let mut daemons = Vec::new();

@@ -1,0 +1,105 @@
+//! An agent that starts from its file with 10,000 peers and nobody to ask: until everything stands.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use serde_json::json;
+use uuid::Uuid;
+use wiretoll::domain::desired::{Desired, DesiredPeer, Terms};
+use wiretoll::domain::keys::{PresharedKey, PrivateKey};
+use wiretoll::domain::time::Timestamp;
+
+use super::figures::{Figures, Target, median, timed};
+use super::lab::{Daemon, Place};
+use super::peers::{bytes, wg};
+
+const PEERS: u32 = 10_000;
+const ROUNDS: usize = 3;
+const INTERFACE: &str = "wgboot";
+const FOLDER: &str = "/run/boot";
+
+pub async fn measure(figures: &mut Figures) {
+    std::fs::create_dir_all(FOLDER).expect("a folder");
+    std::fs::write(format!("{FOLDER}/wiretoll.toml"), config(FOLDER, INTERFACE)).expect("a file");
+    let (mut whole, mut by_hand) = (vec![], vec![]);
+    for _ in 0..ROUNDS {
+        std::fs::write(format!("{FOLDER}/state.json"), state()).expect("a file");
+        let daemon = Daemon::start(Place::Server, INTERFACE);
+        let began = Instant::now();
+        let mut agent = start(FOLDER);
+        until(&mut agent, "what stood before was restored");
+        whole.push(began.elapsed());
+        agent.kill().expect("killed");
+        agent.wait().expect("ended");
+        let dump = Command::new("wg").args(["showconf", INTERFACE]).output().expect("wg");
+        std::fs::write("/run/boot.conf", &dump.stdout).expect("a file");
+        let ruleset = Command::new("nft").args(["list", "table", "inet", "wgsub"]).output().expect("nft");
+        std::fs::write("/run/boot.nft", &ruleset.stdout).expect("a file");
+        drop(daemon);
+        nft(&["delete", "table", "inet", "wgsub"]);
+        let daemon = Daemon::start(Place::Server, INTERFACE);
+        by_hand.push(timed(async { by_hand_once() }).await.0);
+        nft(&["delete", "table", "inet", "wgsub"]);
+        drop(daemon);
+    }
+    let name = "10,000 peers, forwards and leases restored by the agent, beside `wg setconf` and `nft -f`";
+    figures.times(name, median(whole), median(by_hand), &Target::Within(1_000.0));
+}
+
+fn by_hand_once() {
+    wg(&["setconf", INTERFACE, "/run/boot.conf"]);
+    nft(&["-f", "/run/boot.nft"]);
+}
+
+pub fn nft(arguments: &[&str]) {
+    let status = Command::new("nft").args(arguments).status();
+    assert!(status.is_ok_and(|status| status.success()), "nft {arguments:?}");
+}
+
+/// The section of an agent alone.
+pub fn config(folder: &str, interface: &str) -> String {
+    format!(
+        "[agent]\nserver = \"eu-de\"\ninterface = \"{interface}\"\nwan_interface = \"wan0\"\n\
+         public_address = \"203.0.113.1\"\nsocket = \"{folder}/agent.sock\"\nstate_folder = \"{folder}\"\n"
+    )
+}
+
+pub fn start(folder: &str) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wiretoll"));
+    command.args(["agent", "--config", &format!("{folder}/wiretoll.toml")]);
+    command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the agent starts")
+}
+
+/// Until it says so; what it says afterwards is thrown away.
+pub fn until(child: &mut Child, marker: &str) -> String {
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let said = lines.by_ref().map_while(Result::ok).find(|line| line.contains(marker)).expect("it says so");
+    std::thread::spawn(move || lines.for_each(drop));
+    said
+}
+
+fn state() -> String {
+    let peers = (0..PEERS).map(|n| {
+        let peer = peer(n);
+        (peer.id, peer)
+    });
+    let terms = Terms { listen_port: 51_999, network: "10.64.0.0/16".parse().expect("a network"), network6: None };
+    let desired = Desired { epoch: Uuid::from_u128(1), revision: 1, terms, peers: peers.collect() };
+    json!({ "desired": desired, "withheld": [], "seen_at": 1_000, "counter_run": Uuid::from_u128(2) }).to_string()
+}
+
+fn peer(n: u32) -> DesiredPeer {
+    DesiredPeer {
+        id: Uuid::from_u128(u128::from(n) + 1),
+        public_key: PrivateKey::from_random(bytes(n, 3)).public_key(),
+        preshared_key: PresharedKey::from_bytes(bytes(n, 4)),
+        address: Ipv4Addr::from_bits(Ipv4Addr::new(10, 64, 0, 2).to_bits() + n),
+        address6: None,
+        public_port: u16::try_from(20_000 + n).expect("a port"),
+        target_port: 9_735,
+        traffic_until: Some(Timestamp::from_millis(1_000_000_000)),
+        throttled: false,
+    }
+}

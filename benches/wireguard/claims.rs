@@ -1,0 +1,131 @@
+//! A claim on a server that an agent keeps, beside one on a server that nobody keeps: the difference is what it takes
+//! until the peer stands and that is known. Its floor is `wg set` by hand.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use wiretoll::domain::keys::PrivateKey;
+
+use super::agent::{config, start, until};
+use super::figures::{Figures, Target, median, timed};
+use super::lab::{Daemon, Place};
+use super::peers::{bytes, wg};
+
+const CLAIMS: u32 = 60;
+const FOLDER: &str = "/run/shop";
+const INTERFACE: &str = "wgshop";
+const BY_HAND: &str = "wgset";
+
+/// Ends with its owner.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Shop {
+    client: Client,
+    api: String,
+    pay: String,
+}
+
+pub async fn measure(figures: &mut Figures) {
+    std::fs::create_dir_all(FOLDER).expect("a folder");
+    let _daemons = [INTERFACE, BY_HAND].map(|name| Daemon::start(Place::Server, name));
+    let (shop, _programs) = open().await;
+    let (mut kept, mut unkept, mut by_hand) = (vec![], vec![], vec![]);
+    for n in 0..CLAIMS {
+        unkept.push(shop.claim("us-east").await);
+        kept.push(shop.claim("eu-de").await);
+        let key = PrivateKey::from_random(bytes(n, 5)).public_key().to_string();
+        let set = async { wg(&["set", BY_HAND, "peer", &key, "allowed-ips", "10.99.0.2/32"]) };
+        by_hand.push(timed(set).await.0);
+    }
+    let install = median(kept).saturating_sub(median(unkept));
+    figures.times("claim to installed and known, beside `wg set`", install, median(by_hand), &Target::MoreBy(1.0));
+}
+
+/// Node, service and agent.
+async fn open() -> (Shop, [Program; 3]) {
+    let wiretoll = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wiretoll"));
+        command.args(arguments).current_dir(FOLDER).stdin(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    let node = ["simulator", "--listen", "127.0.0.1:10009", "--control", "127.0.0.1:10010", "--data-dir", "node"];
+    let node = Program(wiretoll(&node).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the node starts"));
+    let client = Client::builder().no_proxy().build().expect("a client");
+    until_answered(&client, "http://127.0.0.1:10010/").await;
+    let shop = include_str!("../../fixtures/shop.toml").replacen(
+        "public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"\n",
+        "",
+        1,
+    );
+    let shop = shop.replacen(
+        "network = \"regtest\"",
+        "network = \"regtest\"\naddress = \"https://127.0.0.1:10009\"\ncertificate_file = \"node/tls.cert\"\n\
+         macaroon_file = \"node/wiretoll.macaroon\"",
+        1,
+    );
+    let limits = "[service]\nlisten = \"127.0.0.1:8080\"\n[limits]\nopen_orders = 1000\n\
+        [limits.create]\nburst = 1000\n[limits.claim]\nburst = 1000\n";
+    let text = format!("{shop}\n{limits}{}", config(FOLDER, INTERFACE));
+    std::fs::write(format!("{FOLDER}/wiretoll.toml"), text).expect("a file");
+    let mut service = wiretoll(&["serve", "--config", "wiretoll.toml"]).spawn().expect("the service starts");
+    until(&mut service, "wiretoll listens");
+    let agent = start(FOLDER);
+    let shop =
+        Shop { client, api: "http://127.0.0.1:8080/api/public/v1".into(), pay: "http://127.0.0.1:10010/pay".into() };
+    shop.until_sold().await;
+    (shop, [node, Program(service), Program(agent)])
+}
+
+async fn until_answered(client: &Client, url: &str) {
+    for _ in 0..600 {
+        if client.get(url).send().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{url} does not answer");
+}
+
+impl Shop {
+    /// Until the agent was heard and the node can be paid.
+    async fn until_sold(&self) {
+        for _ in 0..600 {
+            let servers = self.client.get(format!("{}/servers", self.api)).send().await.expect("an answer");
+            let servers: Value = servers.json().await.expect("JSON");
+            let bought = self.post("subscription/create", &json!({ "serverId": "eu-de", "duration": 1 })).await;
+            if servers.to_string().contains("eu-de") && bought["invoice"].is_string() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("eu-de is not sold");
+    }
+
+    /// How long the claim of a paid order takes.
+    async fn claim(&self, server: &str) -> Duration {
+        let order = self.post("subscription/create", &json!({ "serverId": server, "duration": 1 })).await;
+        let invoice = json!({ "invoice": order["invoice"] });
+        self.client.post(&self.pay).json(&invoice).send().await.expect("paid");
+        let hash = order["paymentHash"].as_str().expect("a hash");
+        let check = format!("{}/subscription/{hash}?wait=10", self.api);
+        let paid: Value = self.client.get(check).send().await.expect("an answer").json().await.expect("JSON");
+        assert_eq!(paid["status"], "paid", "{paid}");
+        let (time, claimed) = timed(self.post("subscription/claim", &json!({ "paymentHash": hash }))).await;
+        assert_eq!(claimed["isProvisioned"], true, "{claimed}");
+        time
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Value {
+        let answer = self.client.post(format!("{}/{path}", self.api)).json(body).send().await.expect("an answer");
+        answer.json().await.expect("JSON")
+    }
+}

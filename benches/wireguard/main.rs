@@ -1,0 +1,46 @@
+//! How fast a WireGuard server is kept, beside the tools that are used by hand: `./scripts/bench.sh --wireguard`.
+//!
+//! It runs itself again in namespaces of its own, which are the server, as the tests in `tests/wireguard` do; so it needs
+//! root or user namespaces, and changes nothing on the machine. Each figure stands beside a floor of the same run,
+//! measured in turn with it; medians of the rounds.
+
+mod agent;
+mod claims;
+mod figures;
+#[path = "../../tests/wireguard/lab/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the tests use the rest")]
+mod lab;
+mod peers;
+mod throughput;
+
+use std::process::ExitCode;
+
+use figures::Figures;
+
+const INSIDE: &str = "WIRETOLL_LAB";
+const ROUNDS: usize = 5;
+
+fn main() -> ExitCode {
+    // `cargo bench` adds an argument of its own; `cargo test --all-targets` runs benches without it.
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    if std::env::var_os(INSIDE).is_none() {
+        let mut command = lab::unshare();
+        command.arg(std::env::current_exe().expect("a program has a path")).args(&arguments).env(INSIDE, "1");
+        let ended = command.status().expect("unshare can be started");
+        return if ended.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut figures = Figures::default();
+        let mut lab = lab::Lab::new().await;
+        throughput::measure(&mut lab, &mut figures).await;
+        peers::measure(&mut figures).await;
+        agent::measure(&mut figures).await;
+        claims::measure(&mut figures).await;
+        print!("{}", figures.table());
+    });
+    ExitCode::SUCCESS
+}

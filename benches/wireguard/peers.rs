@@ -1,0 +1,136 @@
+//! Peers of an interface: applied, read, and compared, beside `wg syncconf`, `wg show dump` and `wg set`.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Command, Stdio};
+
+use wiretoll::domain::interface_name::InterfaceName;
+use wiretoll::domain::keys::{PresharedKey, PrivateKey, PublicKey};
+use wiretoll::domain::peer_diff::{PeerChange, PeerConfig, diff};
+use wiretoll::wireguard::interface::Interface;
+
+use super::ROUNDS;
+use super::figures::{Figures, Target, median, timed};
+use super::lab::{Daemon, Place};
+
+/// Ours, and the one that is kept by hand.
+const OURS: &str = "wgours";
+const BY_HAND: &str = "wghand";
+const CONF: &str = "/run/peers.conf";
+const EMPTY_CONF: &str = "/run/empty.conf";
+
+pub async fn measure(figures: &mut Figures) {
+    let _daemons = [OURS, BY_HAND].map(|name| Daemon::start(Place::Server, name));
+    let mut ours = Interface::new(InterfaceName::parse(OURS).expect("a name"));
+    std::fs::write(EMPTY_CONF, "[Interface]\n").expect("a file");
+    for count in [1, 1_000, 10_000] {
+        let peers: Vec<PeerConfig> = (0..count).map(peer).collect();
+        std::fs::write(CONF, conf(&peers)).expect("a file");
+        apply_and_read(figures, &mut ours, &peers).await;
+    }
+    one_more(figures, &mut ours).await;
+}
+
+async fn apply_and_read(figures: &mut Figures, ours: &mut Interface, peers: &[PeerConfig]) {
+    let own = PrivateKey::from_random([99; 32]).public_key();
+    let (mut applied, mut applied_by_hand, mut read, mut read_by_hand) = (vec![], vec![], vec![], vec![]);
+    let (mut nothing, mut nothing_by_hand) = (vec![], vec![]);
+    for _ in 0..ROUNDS {
+        clear(ours).await;
+        let changes = diff(peers, &[], &own).expect("peers that can be");
+        applied.push(timed(async { ours.apply(&changes).await.expect("applied") }).await.0);
+        applied_by_hand.push(timed(async { wg(&["syncconf", BY_HAND, CONF]) }).await.0);
+        let (time, found) = timed(async { ours.dump().await.expect("read") }).await;
+        assert_eq!(found.len(), peers.len());
+        read.push(time);
+        read_by_hand.push(timed(async { wg(&["show", BY_HAND, "dump"]) }).await.0);
+        let look = async {
+            let found = ours.dump().await.expect("read");
+            assert!(diff(peers, &found, &own).expect("peers that can be").is_empty());
+        };
+        nothing.push(timed(look).await.0);
+        nothing_by_hand.push(timed(async { wg(&["syncconf", BY_HAND, CONF]) }).await.0);
+        wg(&["syncconf", BY_HAND, EMPTY_CONF]);
+    }
+    let count = peers.len();
+    let faster = Target::AtMost(1.0);
+    figures.times(
+        format!("{count} peers applied, beside `wg syncconf`"),
+        median(applied),
+        median(applied_by_hand),
+        &faster,
+    );
+    figures.times(format!("{count} peers read, beside `wg show dump`"), median(read), median(read_by_hand), &faster);
+    let name = format!("{count} peers looked at with nothing to change, beside `wg syncconf`");
+    figures.times(name, median(nothing), median(nothing_by_hand), &Target::None);
+}
+
+async fn one_more(figures: &mut Figures, ours: &mut Interface) {
+    wg(&["syncconf", BY_HAND, CONF]);
+    let (mut added, mut added_by_hand) = (vec![], vec![]);
+    for n in 0..ROUNDS {
+        let one = peer(20_000 + n);
+        let change = [PeerChange::Set(one.clone())];
+        added.push(timed(async { ours.apply(&change).await.expect("applied") }).await.0);
+        added_by_hand.push(timed(async { set_by_hand(&one) }).await.0);
+    }
+    figures.times("one more onto 10,000, beside `wg set`", median(added), median(added_by_hand), &Target::AtMost(1.0));
+}
+
+async fn clear(ours: &mut Interface) {
+    let found = ours.dump().await.expect("read");
+    let changes: Vec<PeerChange> = found.iter().map(|peer| PeerChange::Remove(peer.public_key)).collect();
+    ours.apply(&changes).await.expect("applied");
+}
+
+/// As an operator adds one.
+fn set_by_hand(peer: &PeerConfig) {
+    std::fs::write("/run/psk", preshared(peer)).expect("a file");
+    wg(&["set", BY_HAND, "peer", &peer.public_key.to_string(), "preshared-key", "/run/psk", "allowed-ips", &ips(peer)]);
+}
+
+pub fn wg(arguments: &[&str]) {
+    let status = Command::new("wg").args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    assert!(status.is_ok_and(|status| status.success()), "wg {arguments:?}");
+}
+
+fn peer(n: usize) -> PeerConfig {
+    let n = u32::try_from(n).expect("a small number");
+    PeerConfig {
+        public_key: public_key(n),
+        preshared_key: Some(PresharedKey::from_bytes(bytes(n, 2))),
+        allowed_ips: vec![IpAddr::from(Ipv4Addr::from_bits(Ipv4Addr::new(10, 32, 0, 2).to_bits() + n)).into()],
+    }
+}
+
+fn public_key(n: u32) -> PublicKey {
+    PrivateKey::from_random(bytes(n, 1)).public_key()
+}
+
+pub fn bytes(n: u32, kind: u8) -> [u8; 32] {
+    let mut bytes = [kind; 32];
+    bytes[4..8].copy_from_slice(&n.to_be_bytes());
+    bytes
+}
+
+fn ips(peer: &PeerConfig) -> String {
+    peer.allowed_ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn preshared(peer: &PeerConfig) -> String {
+    peer.preshared_key.as_ref().map(PresharedKey::expose).unwrap_or_default()
+}
+
+fn conf(peers: &[PeerConfig]) -> String {
+    let mut text = String::from("[Interface]\n");
+    for peer in peers {
+        let _ = write!(
+            text,
+            "[Peer]\nPublicKey = {}\nPresharedKey = {}\nAllowedIPs = {}\n",
+            peer.public_key,
+            preshared(peer),
+            ips(peer)
+        );
+    }
+    text
+}
