@@ -3,6 +3,7 @@
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+use super::connections::Ask as _;
 use super::row::{Record, to_bigint};
 use super::{Result, Store, Tx};
 use crate::domain::desired::Usage;
@@ -59,7 +60,7 @@ const STATES: &str = "SELECT servers.id AS id, epoch, peer_revision, pruned_revi
 
 impl Store {
     pub async fn server_states(&self) -> Result<Vec<ServerState>> {
-        let rows = sqlx::query(STATES).fetch_all(&self.reader).await?;
+        let rows = sqlx::query(STATES).all_from(&self.reader).await?;
         rows.iter().map(state_from).collect()
     }
 
@@ -72,7 +73,7 @@ impl Store {
         )
         .bind(subscription.to_string())
         .bind(month.to_owned())
-        .fetch_one(&self.reader)
+        .one_from(&self.reader)
         .await?;
         let record = Record::new("subscriptions", &row);
         Ok(Used {

@@ -2,6 +2,7 @@
 
 use sqlx::any::AnyRow;
 
+use super::connections::Ask as _;
 use super::installed::installation_from;
 use super::orders::order_from;
 use super::row::Record;
@@ -35,7 +36,7 @@ const CHECKED: &str = "SELECT orders.id AS id, orders.key_id AS key_id, kind, or
 impl Store {
     pub async fn checked_order(&self, hash: PaymentHash) -> Result<Option<CheckedOrder>> {
         let query = sqlx::query(CHECKED).bind(hash.to_string());
-        query.fetch_optional(&self.reader).await?.as_ref().map(checked_from).transpose()
+        query.optional_from(&self.reader).await?.as_ref().map(checked_from).transpose()
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use sqlx::any::AnyRow;
 
+use super::connections::Ask as _;
 use super::row::Record;
 use super::{Result, Store};
 use crate::domain::payment::Outcome;
@@ -46,16 +47,16 @@ pub struct OpenOrders {
 impl Store {
     /// How many orders are open, and of how many the invoice ran out before `deadline`.
     pub async fn count_open_orders(&self, deadline: Timestamp) -> Result<OpenOrders> {
-        let open = number(&sqlx::query(OPEN).fetch_one(&self.reader).await?)?;
-        let pending = number(&sqlx::query(PENDING).fetch_one(&self.reader).await?)?;
-        let overdue = sqlx::query(OVERDUE).bind(deadline.millis()).fetch_one(&self.reader).await?;
+        let open = number(&sqlx::query(OPEN).one_from(&self.reader).await?)?;
+        let pending = number(&sqlx::query(PENDING).one_from(&self.reader).await?)?;
+        let overdue = sqlx::query(OVERDUE).bind(deadline.millis()).one_from(&self.reader).await?;
         // Three looks, not one: an order may have moved on between them.
         Ok(OpenOrders { creating: open.saturating_sub(pending), pending, overdue: number(&overdue)?.min(pending) })
     }
 
     /// How many payments wait for the operator.
     pub async fn count_waiting_payments(&self) -> Result<WaitingPayments> {
-        let rows = sqlx::query(WAITING).fetch_all(&self.reader).await?;
+        let rows = sqlx::query(WAITING).all_from(&self.reader).await?;
         let read = |row: &AnyRow| Ok((Record::new("payments", row).text("id")?, number(row)?));
         let found = rows.iter().map(read).collect::<Result<HashMap<_, _>>>()?;
         let of = |outcome: Outcome| found.get(outcome.name()).copied().unwrap_or(0);
@@ -68,15 +69,10 @@ impl Store {
 
     /// What its connections do now.
     pub fn pools(&self) -> Vec<PoolUse> {
-        let pools = match self.engine {
-            super::Engine::Sqlite => vec![("writer", &self.writer), ("reader", &self.reader)],
-            super::Engine::Postgres => vec![("all", &self.writer)],
-        };
-        let used = |(name, pool): (&'static str, &sqlx::AnyPool)| {
-            let (open, idle) = (usize::try_from(pool.size()).unwrap_or(usize::MAX), pool.num_idle());
-            PoolUse { name, idle, in_use: open.saturating_sub(idle), most: pool.options().get_max_connections() }
-        };
-        pools.into_iter().map(used).collect()
+        match self.engine {
+            super::Engine::Sqlite => vec![self.writer.usage(), self.reader.usage()],
+            super::Engine::Postgres => vec![self.writer.usage()],
+        }
     }
 }
 
@@ -94,7 +90,7 @@ mod tests {
     /// How SQLite would go about it.
     async fn plan(store: &Store, query: &str) -> String {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", query.replace("$1", "1")));
-        let rows = sqlx::query(explain).fetch_all(&store.reader).await.unwrap();
+        let rows = sqlx::query(explain).all_from(&store.reader).await.unwrap();
         rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("; ")
     }
 

@@ -1,5 +1,6 @@
 //! How far a node's settlements are applied without a gap.
 
+use super::connections::Ask as _;
 use super::row::{Record, to_bigint};
 use super::{Result, Store, Tx};
 use crate::domain::lightning::{NodeId, PaymentHash};
@@ -12,7 +13,7 @@ impl Store {
             "SELECT node_id AS id, settle_index, payment_hash, previous_index FROM settlement_cursor WHERE node_id = $1",
         )
         .bind(node.to_string())
-        .fetch_optional(&self.reader)
+        .optional_from(&self.reader)
         .await?;
         let Some(row) = row else { return Ok(None) };
         let record = Record::new("settlement_cursor", &row);
@@ -25,11 +26,10 @@ impl Store {
 
     /// Forgets a position that the node does not confirm: the next stream starts live, and the sweep finds the rest.
     pub async fn forget_cursor(&self, node: NodeId) -> Result<()> {
-        sqlx::query("DELETE FROM settlement_cursor WHERE node_id = $1")
-            .bind(node.to_string())
-            .execute(&self.writer)
-            .await?;
-        Ok(())
+        let mut tx = self.begin().await?;
+        let forget = sqlx::query("DELETE FROM settlement_cursor WHERE node_id = $1").bind(node.to_string());
+        forget.execute(&mut *tx.inner).await?;
+        tx.commit().await
     }
 }
 

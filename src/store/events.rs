@@ -4,6 +4,7 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+use super::connections::Ask as _;
 use super::row::Record;
 use super::{Result, Store, Tx};
 use crate::domain::Invalid;
@@ -19,7 +20,7 @@ impl Store {
         )
         .bind(subject.kind())
         .bind(subject.id().to_string())
-        .fetch_all(&self.reader)
+        .all_from(&self.reader)
         .await?;
         rows.iter().map(event_from).collect()
     }

@@ -3,6 +3,7 @@
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+use super::connections::Ask as _;
 use super::row::Record;
 use super::{Result, Store, Tx};
 use crate::domain::time::Timestamp;
@@ -78,17 +79,17 @@ impl Store {
         .bind(key.scope.as_str())
         .bind(key.route)
         .bind(key.key.as_str())
-        .fetch_optional(&self.reader)
+        .optional_from(&self.reader)
         .await?;
         row.as_ref().map(remembered_from).transpose()
     }
 
     /// Forgets keys older than `deadline`.
     pub async fn forget_idempotency_keys(&self, deadline: Timestamp) -> Result<u64> {
-        let done = sqlx::query("DELETE FROM idempotency_keys WHERE created_at < $1")
-            .bind(deadline.millis())
-            .execute(&self.writer)
-            .await?;
+        let mut tx = self.begin().await?;
+        let forget = sqlx::query("DELETE FROM idempotency_keys WHERE created_at < $1").bind(deadline.millis());
+        let done = forget.execute(&mut *tx.inner).await?;
+        tx.commit().await?;
         Ok(done.rows_affected())
     }
 }

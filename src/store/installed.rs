@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::peers::{StoredPeer, stored_peer_from};
+use super::connections::Ask as _;
 use super::row::Record;
 use super::{Result, Store, Tx};
 use crate::domain::server::{ServerId, Slot};
@@ -46,7 +47,7 @@ const INSTALLED: &str = "SELECT peers.id AS id, peers.server_id AS server_id, sl
 impl Store {
     /// Peers with a key that changed after this revision; all of them after -1.
     pub async fn installed_peers(&self, server: &ServerId, after: i64) -> Result<Vec<InstalledPeer>> {
-        let rows = sqlx::query(INSTALLED).bind(server.as_str()).bind(after).fetch_all(&self.reader).await?;
+        let rows = sqlx::query(INSTALLED).bind(server.as_str()).bind(after).all_from(&self.reader).await?;
         rows.iter().map(installed_peer_from).collect()
     }
 
@@ -55,7 +56,7 @@ impl Store {
         let rows = sqlx::query("SELECT peer_id AS id FROM removed_peers WHERE server_id = $1 AND revision > $2")
             .bind(server.as_str())
             .bind(after)
-            .fetch_all(&self.reader)
+            .all_from(&self.reader)
             .await?;
         rows.iter().map(|row| Record::new("removed_peers", row).id("id")).collect()
     }
@@ -68,7 +69,7 @@ impl Store {
         )
         .bind(server.as_str())
         .bind(i64::from(slot.0))
-        .fetch_optional(&self.reader)
+        .optional_from(&self.reader)
         .await?;
         row.map(|row| Record::new("peers", &row).id("id")).transpose()
     }
@@ -81,7 +82,7 @@ impl Store {
              AND superseded_at IS NULL AND peers.public_key IS NOT NULL",
         )
         .bind(subscription.to_string())
-        .fetch_optional(&self.reader)
+        .optional_from(&self.reader)
         .await?;
         row.as_ref().map(|row| installation_from(&Record::new("peers", row))).transpose()
     }

@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 use subtle::ConstantTimeEq;
 
+use super::connections::Ask as _;
 use super::{Error, Result, Store, Tx};
 use crate::domain::instance_key::{KeyId, Keyring};
 use crate::domain::time::Timestamp;
@@ -10,13 +11,12 @@ use crate::domain::time::Timestamp;
 impl Store {
     /// Whether the schema is there.
     pub async fn is_set_up(&self) -> bool {
-        sqlx::query("SELECT id FROM instance_keys LIMIT 1").fetch_optional(&self.reader).await.is_ok()
+        sqlx::query("SELECT id FROM instance_keys LIMIT 1").optional_from(&self.reader).await.is_ok()
     }
 
     /// Whether no key was ever used: only then may a new one be made.
     pub async fn has_no_instance_key(&self) -> Result<bool> {
-        let row =
-            sqlx::query("SELECT CAST(count(*) AS BIGINT) AS n FROM instance_keys").fetch_one(&self.reader).await?;
+        let row = sqlx::query("SELECT CAST(count(*) AS BIGINT) AS n FROM instance_keys").one_from(&self.reader).await?;
         Ok(row.try_get::<i64, _>("n")? == 0)
     }
 }

@@ -5,6 +5,7 @@
 
 mod agents;
 mod checked;
+mod connections;
 mod counts;
 mod cursor;
 mod events;
@@ -19,11 +20,13 @@ mod row;
 mod servers;
 mod slots;
 mod subscriptions;
+mod transaction;
 
-use sqlx::AnyPool;
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
+use connections::{Ask as _, Connections};
+use transaction::Transaction;
 
 pub use agents::{AgentWord, MonthUsed, ServerState, Used};
 pub use checked::CheckedOrder;
@@ -37,14 +40,11 @@ pub use row::Corrupt;
 pub use servers::Occupancy;
 pub use slots::Reservation;
 
-/// `type Db` once: everything else names no engine.
-type Db = sqlx::Any;
-
 /// The database: cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: AnyPool,
-    reader: AnyPool,
+    writer: Connections,
+    reader: Connections,
     engine: Engine,
     metrics: Metrics,
 }
@@ -59,7 +59,7 @@ pub enum Engine {
 /// A write transaction; rolled back when dropped.
 #[derive(Debug)]
 pub struct Tx {
-    inner: sqlx::Transaction<'static, Db>,
+    inner: Transaction,
 }
 
 /// Why the database did not do it.
@@ -105,29 +105,20 @@ impl Store {
     }
 
     /// Starts a write. `IMMEDIATE`, because SQLite's default `BEGIN` fails later, when a read becomes a write.
-    ///
-    /// A caller that goes away while the connection begins would leave it inside a transaction in the pool
-    /// (sqlx issue 4393); so a task of its own begins, and dropping its answer rolls back.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that knows how to begin, in a task that ends by itself"
-    )]
     pub async fn begin(&self) -> Result<Tx> {
-        let pool = self.writer.clone();
         let statement = match self.engine {
             Engine::Sqlite => "BEGIN IMMEDIATE",
             Engine::Postgres => "BEGIN",
         };
         let asked = Instant::now();
-        let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
+        let begun = Transaction::begin(&self.writer, statement).await;
         self.metrics.write_waited(asked.elapsed());
-        let inner = begun.map_err(|error| Error::Database(Box::new(error)))??;
-        Ok(Tx { inner })
+        Ok(Tx { inner: begun? })
     }
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.reader).await?;
+        sqlx::query("SELECT 1").one_from(&self.reader).await?;
         Ok(())
     }
 

@@ -3,12 +3,13 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::any::AnyConnectOptions;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{AnyPool, Executor as _};
+use sqlx::{Executor as _, Row as _};
 
+use super::connections::Ask as _;
+use super::connections::Connections;
 use super::{Engine, Error, Result, Store};
 use crate::config::Database;
 use crate::metrics::Metrics;
@@ -17,7 +18,6 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 12;
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// As long as SQLite's `busy_timeout`: somebody who holds one row must not hold up the settlements of all others.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '10s'";
@@ -58,20 +58,14 @@ impl Store {
         let path = path.ok_or_else(|| Error::Refused("the database path must not contain ?, # or %".into()))?;
         make_private(Path::new(path))?;
         let url = format!("sqlite://{path}?mode=rwc");
-        let writer = sqlite_pool(&url, 1).await?;
-        let reader = sqlite_pool(&url, SQLITE_READERS).await?;
-        Ok(Self { writer, reader, engine: Engine::Sqlite, metrics: Metrics::default() })
+        let connections = |name, most| Ok::<_, Error>(Connections::new(name, parse(&url)?, SQLITE_PRAGMAS, most));
+        let (writer, reader) = (connections("writer", 1)?, connections("reader", SQLITE_READERS)?);
+        reached(Self { writer, reader, engine: Engine::Sqlite, metrics: Metrics::default() }).await
     }
 
     async fn open_postgres(url: &str) -> Result<Self> {
-        let pool = options(POSTGRES_CONNECTIONS).after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute(LOCK_TIMEOUT).await?;
-                Ok(())
-            })
-        });
-        let pool = pool.connect_with(parse(url)?).await?;
-        Ok(Self { writer: pool.clone(), reader: pool, engine: Engine::Postgres, metrics: Metrics::default() })
+        let all = Connections::new("all", parse(url)?, LOCK_TIMEOUT, POSTGRES_CONNECTIONS);
+        reached(Self { writer: all.clone(), reader: all, engine: Engine::Postgres, metrics: Metrics::default() }).await
     }
 
     /// Refuses a database that this program has not brought up to date yet.
@@ -80,10 +74,10 @@ impl Store {
     /// With the way out, for commands that run beside `serve` and migrate nothing.
     pub async fn check_schema(&self) -> Result<()> {
         let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
-        let found: std::result::Result<Option<i64>, _> =
-            sqlx::query_scalar("SELECT CAST(max(version) AS BIGINT) FROM _sqlx_migrations")
-                .fetch_one(&self.reader)
-                .await;
+        let found = sqlx::query("SELECT CAST(max(version) AS BIGINT) AS version FROM _sqlx_migrations")
+            .one_from(&self.reader)
+            .await
+            .and_then(|row| row.try_get::<Option<i64>, _>("version"));
         match found {
             Ok(found) if found == newest => Ok(()),
             Ok(found) if found > newest => {
@@ -100,7 +94,7 @@ impl Store {
     }
 
     async fn migrate(&self) -> Result<()> {
-        let mut connection = self.writer.acquire().await?;
+        let mut connection = self.writer.lease().await?;
         if self.engine == Engine::Postgres {
             connection.execute(NO_LOCK_TIMEOUT).await?;
         }
@@ -108,6 +102,7 @@ impl Store {
         if self.engine == Engine::Postgres {
             connection.execute(LOCK_TIMEOUT).await?;
         }
+        connection.put_back();
         Ok(())
     }
 
@@ -121,7 +116,7 @@ impl Store {
         }
         let target = target.to_str().ok_or_else(|| Error::Refused("the file name is not UTF-8".into()))?;
         make_private(Path::new(target))?;
-        sqlx::query("VACUUM INTO $1").bind(target).execute(&self.reader).await?;
+        sqlx::query("VACUUM INTO $1").bind(target).all_from(&self.reader).await?;
         Ok(())
     }
 }
@@ -133,18 +128,10 @@ fn make_private(path: &Path) -> Result<()> {
     made.map(drop).map_err(why)
 }
 
-fn options(connections: u32) -> AnyPoolOptions {
-    AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
-}
-
-async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool> {
-    let pool = options(connections).after_connect(|connection, _| {
-        Box::pin(async move {
-            connection.execute(SQLITE_PRAGMAS).await?;
-            Ok(())
-        })
-    });
-    Ok(pool.connect_with(parse(url)?).await?)
+/// A database that cannot be reached is told of when it is opened.
+async fn reached(store: Store) -> Result<Store> {
+    store.writer.lease().await?.put_back();
+    Ok(store)
 }
 
 fn parse(url: &str) -> Result<AnyConnectOptions> {

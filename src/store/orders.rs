@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+use super::connections::Ask as _;
 use super::row::{Record, to_bigint};
 use super::{Result, Store, Tx};
 use crate::domain::Invalid;
@@ -65,20 +66,19 @@ impl Store {
         .bind(filter.since.unwrap_or(Timestamp::EPOCH).millis())
         .bind(filter.before.unwrap_or(Uuid::max()).to_string())
         .bind(i64::from(filter.at_most))
-        .fetch_all(&self.reader)
+        .all_from(&self.reader)
         .await?;
         rows.iter().map(order_from).collect()
     }
 
     pub async fn order(&self, id: Uuid) -> Result<Option<Order>> {
-        let row =
-            sqlx::query(select_orders!("WHERE id = $1")).bind(id.to_string()).fetch_optional(&self.reader).await?;
+        let row = sqlx::query(select_orders!("WHERE id = $1")).bind(id.to_string()).optional_from(&self.reader).await?;
         row.as_ref().map(order_from).transpose()
     }
 
     pub async fn order_by_payment_hash(&self, hash: PaymentHash) -> Result<Option<Order>> {
         let query = sqlx::query(select_orders!("WHERE payment_hash = $1")).bind(hash.to_string());
-        query.fetch_optional(&self.reader).await?.as_ref().map(order_from).transpose()
+        query.optional_from(&self.reader).await?.as_ref().map(order_from).transpose()
     }
 
     /// Orders that the node may still settle, oldest first, after `(created_at, id)`; the sweep's page.
@@ -90,7 +90,7 @@ impl Store {
         .bind(after.0.millis())
         .bind(after.1.to_string())
         .bind(i64::from(at_most))
-        .fetch_all(&self.reader)
+        .all_from(&self.reader)
         .await?;
         rows.iter().map(order_from).collect()
     }
@@ -106,7 +106,7 @@ impl Store {
         .bind(after.0.millis())
         .bind(after.1.to_string())
         .bind(i64::from(at_most))
-        .fetch_all(&self.reader)
+        .all_from(&self.reader)
         .await?;
         rows.iter().map(order_from).collect()
     }
@@ -118,7 +118,7 @@ impl Store {
         ))
         .bind(deadline.millis())
         .bind(i64::from(at_most))
-        .fetch_all(&self.reader)
+        .all_from(&self.reader)
         .await?;
         rows.iter().map(order_from).collect()
     }
@@ -131,7 +131,7 @@ impl Store {
         )
         .bind(besides.to_string())
         .bind(now.millis())
-        .fetch_all(&self.reader)
+        .all_from(&self.reader)
         .await?;
         let hashes = rows.iter().map(|row| {
             let record = Record::new("orders", row);
@@ -145,7 +145,7 @@ impl Store {
         let row = sqlx::query(
             "SELECT id, add_index FROM orders WHERE add_index IS NOT NULL ORDER BY created_at DESC LIMIT 1",
         )
-        .fetch_optional(&self.reader)
+        .optional_from(&self.reader)
         .await?;
         row.map(|row| Record::new("orders", &row).unsigned_u64("add_index")).transpose()
     }
@@ -156,7 +156,7 @@ impl Store {
             "SELECT CAST(count(*) AS BIGINT) AS n, CAST(min(add_index) AS BIGINT) AS lowest FROM orders \
              WHERE state IN ('creating', 'pending')",
         )
-        .fetch_one(&self.reader)
+        .one_from(&self.reader)
         .await?;
         let record = Record::new("orders", &row);
         let lowest = record.optional_integer("lowest")?.map(|_| record.unsigned_u64("lowest")).transpose()?;
@@ -173,7 +173,7 @@ impl Store {
         );
         // Only `$1, $2, ...` was put into the text.
         let query = orders.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, id| query.bind(id.to_string()));
-        let rows = query.persistent(false).fetch_all(&self.reader).await?;
+        let rows = query.persistent(false).all_from(&self.reader).await?;
         let revisions = rows.iter().map(|row| {
             let record = Record::new("orders", row);
             Ok((record.id("id")?, record.integer("revision")?))

@@ -3,6 +3,7 @@
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+use super::connections::Ask as _;
 use super::row::{Record, to_bigint};
 use super::{Result, Store, Tx};
 use crate::domain::Invalid;
@@ -79,20 +80,20 @@ impl Store {
             .bind(outcome.map(Outcome::name))
             .bind(before.unwrap_or(Uuid::max()).to_string())
             .bind(i64::from(at_most))
-            .fetch_all(&self.reader)
+            .all_from(&self.reader)
             .await?;
         rows.iter().map(payment_from).collect()
     }
 
     pub async fn payment_by_id(&self, id: Uuid) -> Result<Option<Payment>> {
         let query = sqlx::query(select_payments!("WHERE id = $1")).bind(id.to_string());
-        query.fetch_optional(&self.reader).await?.as_ref().map(payment_from).transpose()
+        query.optional_from(&self.reader).await?.as_ref().map(payment_from).transpose()
     }
 
     /// All money that arrived for an order.
     pub async fn payments_of(&self, order: Uuid) -> Result<Vec<Payment>> {
         let query = sqlx::query(select_payments!("WHERE order_id = $1 ORDER BY recorded_at")).bind(order.to_string());
-        query.fetch_all(&self.reader).await?.iter().map(payment_from).collect()
+        query.all_from(&self.reader).await?.iter().map(payment_from).collect()
     }
 
     /// The payment that a provider knows by this name.
@@ -100,7 +101,7 @@ impl Store {
         let row = sqlx::query(select_payments!("WHERE provider = $1 AND external_id = $2"))
             .bind(provider.name())
             .bind(external_id)
-            .fetch_optional(&self.reader)
+            .optional_from(&self.reader)
             .await?;
         row.as_ref().map(payment_from).transpose()
     }

@@ -3,6 +3,7 @@
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+use super::connections::Ask as _;
 use super::row::Record;
 use super::{Result, Store, Tx};
 use crate::domain::instance_key::KeyId;
@@ -63,12 +64,12 @@ const KEY_OWNER: &str = "SELECT subscription_id AS id, released_at FROM subscrip
 impl Store {
     /// The current peer of a subscription; none after its hold ended.
     pub async fn peer_of(&self, subscription: Uuid) -> Result<Option<StoredPeer>> {
-        let row = sqlx::query(PEER_OF).bind(subscription.to_string()).fetch_optional(&self.reader).await?;
+        let row = sqlx::query(PEER_OF).bind(subscription.to_string()).optional_from(&self.reader).await?;
         row.as_ref().map(stored_peer_from).transpose()
     }
 
     pub async fn key_owner(&self, key: PublicKey) -> Result<Option<KeyOwner>> {
-        let row = sqlx::query(KEY_OWNER).bind(key.to_string()).fetch_optional(&self.reader).await?;
+        let row = sqlx::query(KEY_OWNER).bind(key.to_string()).optional_from(&self.reader).await?;
         row.as_ref().map(key_owner_from).transpose()
     }
 
@@ -76,7 +77,7 @@ impl Store {
         let row =
             sqlx::query("SELECT public_key AS id, order_id, key_id, sealed FROM private_keys WHERE public_key = $1")
                 .bind(public_key.to_string())
-                .fetch_optional(&self.reader)
+                .optional_from(&self.reader)
                 .await?;
         let Some(row) = row else { return Ok(None) };
         let record = Record::new("private_keys", &row);

@@ -1,5 +1,6 @@
 //! Servers as the database knows them: the pool that sold addresses derive from, and how full it is.
 
+use super::connections::Ask as _;
 use super::row::Record;
 use super::{Error, Result, Store, Tx};
 use crate::domain::server::{Pool, Server, ServerId};
@@ -30,7 +31,7 @@ impl Store {
              AND peer_id IS NULL AND released_at <= $1) AS free FROM servers ORDER BY id",
         )
         .bind(now.millis())
-        .fetch_all(&self.reader)
+        .all_from(&self.reader)
         .await?;
         let occupancy = rows.iter().map(|row| {
             let record = Record::new("servers", row);

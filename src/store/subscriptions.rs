@@ -3,6 +3,7 @@
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+use super::connections::Ask as _;
 use super::row::Record;
 use super::{Result, Store, Tx};
 use crate::domain::Invalid;
@@ -22,12 +23,12 @@ const GRANTS: &str = "SELECT id, order_id, months, granted_at FROM grants \
 impl Store {
     pub async fn subscription(&self, id: Uuid) -> Result<Option<Subscription>> {
         let query = sqlx::query(select_subscriptions!("WHERE id = $1")).bind(id.to_string());
-        query.fetch_optional(&self.reader).await?.as_ref().map(subscription_from).transpose()
+        query.optional_from(&self.reader).await?.as_ref().map(subscription_from).transpose()
     }
 
     /// Grants in force, in the order in which they were made, each with the order that caused it.
     pub async fn grants(&self, subscription: Uuid) -> Result<Vec<(Uuid, Grant)>> {
-        let rows = sqlx::query(GRANTS).bind(subscription.to_string()).fetch_all(&self.reader).await?;
+        let rows = sqlx::query(GRANTS).bind(subscription.to_string()).all_from(&self.reader).await?;
         rows.iter().map(grant_from).collect()
     }
 
@@ -37,7 +38,7 @@ impl Store {
             sqlx::query(select_subscriptions!("WHERE standing = 'held' AND ends_at < $1 ORDER BY ends_at LIMIT $2"))
                 .bind(deadline.millis())
                 .bind(i64::from(at_most))
-                .fetch_all(&self.reader)
+                .all_from(&self.reader)
                 .await?;
         rows.iter().map(subscription_from).collect()
     }

@@ -1,0 +1,195 @@
+//! A few connections to one database, handed out in the order in which they are asked for.
+//!
+//! Not sqlx's pool, because that asks each connection before and after every use whether it lives. On SQLite either
+//! question is a hand-over to the connection's thread and back, like the query itself: three instead of one. Here a
+//! connection is asked only when it has rested, and is closed when a use ended badly or was given up half-way.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::any::{Any, AnyArguments, AnyConnectOptions, AnyRow};
+use sqlx::error::DatabaseError;
+use sqlx::query::Query;
+use sqlx::{AnyConnection, ConnectOptions as _, Connection as _, Executor as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::metrics::readings::PoolUse;
+
+/// How long somebody waits for a connection; as long as SQLite's `busy_timeout`.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A connection that rested longer may have been cut off.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// A firewall on the way may have forgotten it by then, so that a question would hang.
+const KEPT_FOR: Duration = Duration::from_mins(10);
+/// Between two attempts to reach a database that starts up or is full.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections to one database. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Connections(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: &'static str,
+    options: AnyConnectOptions,
+    /// Statements for each new connection.
+    setup: &'static str,
+    most: u32,
+    places: Arc<Semaphore>,
+    resting: Mutex<Vec<(AnyConnection, Instant)>>,
+}
+
+/// A connection and its place. Dropped, it is closed; [`Self::put_back`] keeps it for the next one.
+#[derive(Debug)]
+pub struct Lease {
+    connection: AnyConnection,
+    home: Connections,
+    // After the connection: whoever takes the place may open another one.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    pub fn new(name: &'static str, options: AnyConnectOptions, setup: &'static str, most: u32) -> Self {
+        let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
+        Self(Arc::new(Inner { name, options, setup, most, places, resting: Mutex::default() }))
+    }
+
+    /// A connection of one's own, once it is one's turn.
+    pub async fn lease(&self) -> sqlx::Result<Lease> {
+        let lease = timeout(PATIENCE, async {
+            let place = Arc::clone(&self.0.places).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+            let connection = match self.rested().await {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            Ok(Lease { connection, home: self.clone(), _place: place })
+        });
+        lease.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    /// One that was used before and still lives.
+    async fn rested(&self) -> Option<AnyConnection> {
+        loop {
+            let (mut connection, since) = self.resting().pop()?;
+            let rest = since.elapsed();
+            if rest < TRUSTED_FOR || (rest < KEPT_FOR && connection.ping().await.is_ok()) {
+                return Some(connection);
+            }
+        }
+    }
+
+    async fn connect(&self) -> sqlx::Result<AnyConnection> {
+        let mut connection = loop {
+            match self.0.options.connect().await {
+                Err(error) if may_pass(&error) => sleep(PAUSE).await,
+                connection => break connection?,
+            }
+        };
+        connection.execute(self.0.setup).await?;
+        Ok(connection)
+    }
+
+    /// Closes them all, each once it is put back; afterwards there are none to be had.
+    pub async fn close(&self) {
+        // Whoever waited before has been served by then.
+        let _places = self.0.places.acquire_many(self.0.most).await;
+        self.0.places.close();
+        let resting = std::mem::take(&mut *self.resting());
+        for (connection, _) in resting {
+            // It was not in use: there is nothing to be lost.
+            let _ = connection.close().await;
+        }
+    }
+
+    /// What they do now.
+    pub fn usage(&self) -> PoolUse {
+        let Inner { name, most, places, .. } = &*self.0;
+        let all = usize::try_from(*most).unwrap_or(usize::MAX);
+        let in_use = all.saturating_sub(places.available_permits());
+        PoolUse { name, idle: self.resting().len(), in_use, most: *most }
+    }
+
+    fn resting(&self) -> MutexGuard<'_, Vec<(AnyConnection, Instant)>> {
+        // Nothing that holds the lock can panic half-way.
+        self.0.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    /// Keeps the connection after a use that ended well, or with the database's own refusal.
+    fn after<T>(self, answer: sqlx::Result<T>) -> sqlx::Result<T> {
+        match &answer {
+            Ok(_) => self.put_back(),
+            Err(sqlx::Error::Database(error)) if !is_farewell(error.as_ref()) => self.put_back(),
+            Err(_) => self.give_up(),
+        }
+        answer
+    }
+
+    /// For the next one; only a connection that is in no transaction and whose last answer was read to its end.
+    pub fn put_back(self) {
+        let Self { connection, home, _place } = self;
+        home.resting().push((connection, Instant::now()));
+    }
+
+    /// It is broken. Those that rest were opened to the same server: where that is gone, they are broken, too.
+    pub fn give_up(self) {
+        self.home.resting().clear();
+    }
+}
+
+impl Deref for Lease {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+}
+
+/// Refused, because it is starting up or has no room for another client (`cannot_connect_now`, `too_many_connections`).
+fn may_pass(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "53300")),
+        _ => false,
+    }
+}
+
+/// Postgres shuts down, or an operator ended the connection.
+fn is_farewell(error: &dyn DatabaseError) -> bool {
+    error.code().is_some_and(|code| code.starts_with("57P"))
+}
+
+/// A query on whichever connection is free; its answer is read to the end before the connection is anybody else's.
+pub trait Ask<'q>: Sized {
+    async fn all_from(self, connections: &Connections) -> sqlx::Result<Vec<AnyRow>>;
+    async fn optional_from(self, connections: &Connections) -> sqlx::Result<Option<AnyRow>>;
+    /// For a query that always answers with a row.
+    async fn one_from(self, connections: &Connections) -> sqlx::Result<AnyRow>;
+}
+
+impl<'q> Ask<'q> for Query<'q, Any, AnyArguments> {
+    async fn all_from(self, connections: &Connections) -> sqlx::Result<Vec<AnyRow>> {
+        let mut lease = connections.lease().await?;
+        let answer = self.fetch_all(&mut *lease).await;
+        lease.after(answer)
+    }
+
+    async fn optional_from(self, connections: &Connections) -> sqlx::Result<Option<AnyRow>> {
+        let mut lease = connections.lease().await?;
+        let answer = self.fetch_optional(&mut *lease).await;
+        lease.after(answer)
+    }
+
+    async fn one_from(self, connections: &Connections) -> sqlx::Result<AnyRow> {
+        self.optional_from(connections).await?.ok_or(sqlx::Error::RowNotFound)
+    }
+}
