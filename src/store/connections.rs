@@ -5,6 +5,7 @@
 //! connection is asked only when it has rested, and is closed when a use ended badly or was given up half-way.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use sqlx::{AnyConnection, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::transaction::Group;
 use crate::metrics::readings::PoolUse;
 
 /// How long somebody waits for a connection; as long as SQLite's `busy_timeout`.
@@ -38,13 +40,23 @@ struct Inner {
     setup: &'static str,
     most: u32,
     places: Arc<Semaphore>,
-    resting: Mutex<Vec<(AnyConnection, Instant)>>,
+    waiting: AtomicUsize,
+    resting: Mutex<Vec<Resting>>,
+}
+
+#[derive(Debug)]
+struct Resting {
+    connection: AnyConnection,
+    group: Group,
+    since: Instant,
 }
 
 /// A connection and its place. Dropped, it is closed; [`Self::put_back`] keeps it for the next one.
 #[derive(Debug)]
 pub struct Lease {
     connection: AnyConnection,
+    /// The transactions that it is inside of.
+    pub group: Group,
     home: Connections,
     // After the connection: whoever takes the place may open another one.
     _place: OwnedSemaphorePermit,
@@ -53,29 +65,31 @@ pub struct Lease {
 impl Connections {
     pub fn new(name: &'static str, options: AnyConnectOptions, setup: &'static str, most: u32) -> Self {
         let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
-        Self(Arc::new(Inner { name, options, setup, most, places, resting: Mutex::default() }))
+        Self(Arc::new(Inner { name, options, setup, most, places, waiting: AtomicUsize::new(0), resting: Mutex::default() }))
     }
 
     /// A connection of one's own, once it is one's turn.
     pub async fn lease(&self) -> sqlx::Result<Lease> {
-        let lease = timeout(PATIENCE, async {
-            let place = Arc::clone(&self.0.places).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            let connection = match self.rested().await {
-                Some(connection) => connection,
-                None => self.connect().await?,
-            };
-            Ok(Lease { connection, home: self.clone(), _place: place })
-        });
-        lease.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        let _waiting = Waiting::new(&self.0.waiting);
+        timeout(PATIENCE, self.turn()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    async fn turn(&self) -> sqlx::Result<Lease> {
+        let place = Arc::clone(&self.0.places).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let (connection, group) = match self.rested().await {
+            Some(rested) => rested,
+            None => (self.connect().await?, Group::default()),
+        };
+        Ok(Lease { connection, group, home: self.clone(), _place: place })
     }
 
     /// One that was used before and still lives.
-    async fn rested(&self) -> Option<AnyConnection> {
+    async fn rested(&self) -> Option<(AnyConnection, Group)> {
         loop {
-            let (mut connection, since) = self.resting().pop()?;
+            let Resting { mut connection, group, since } = self.resting().pop()?;
             let rest = since.elapsed();
             if rest < TRUSTED_FOR || (rest < KEPT_FOR && connection.ping().await.is_ok()) {
-                return Some(connection);
+                return Some((connection, group));
             }
         }
     }
@@ -97,10 +111,15 @@ impl Connections {
         let _places = self.0.places.acquire_many(self.0.most).await;
         self.0.places.close();
         let resting = std::mem::take(&mut *self.resting());
-        for (connection, _) in resting {
+        for Resting { connection, .. } in resting {
             // It was not in use: there is nothing to be lost.
             let _ = connection.close().await;
         }
+    }
+
+    /// How many wait for one.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::SeqCst)
     }
 
     /// What they do now.
@@ -111,7 +130,7 @@ impl Connections {
         PoolUse { name, idle: self.resting().len(), in_use, most: *most }
     }
 
-    fn resting(&self) -> MutexGuard<'_, Vec<(AnyConnection, Instant)>> {
+    fn resting(&self) -> MutexGuard<'_, Vec<Resting>> {
         // Nothing that holds the lock can panic half-way.
         self.0.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,10 +147,21 @@ impl Lease {
         answer
     }
 
-    /// For the next one; only a connection that is in no transaction and whose last answer was read to its end.
+    /// For the next one; only a connection whose last answer was read to its end.
     pub fn put_back(self) {
-        let Self { connection, home, _place } = self;
-        home.resting().push((connection, Instant::now()));
+        let Self { connection, group, home, _place } = self;
+        home.resting().push(Resting { connection, group, since: Instant::now() });
+    }
+
+    /// Whether somebody waits for a connection.
+    pub fn is_waited_for(&self) -> bool {
+        self.home.waiting() > 0
+    }
+
+    /// Another turn, behind those who wait now, however long that takes.
+    pub fn next_turn(&self) -> impl Future<Output = sqlx::Result<Self>> + use<> {
+        let home = self.home.clone();
+        async move { home.turn().await }
     }
 
     /// It is broken. Those that rest were opened to the same server: where that is gone, they are broken, too.
@@ -151,6 +181,22 @@ impl Deref for Lease {
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut AnyConnection {
         &mut self.connection
+    }
+}
+
+/// Somebody who waits, counted.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -104,14 +104,10 @@ impl Store {
         Self { metrics, ..self }
     }
 
-    /// Starts a write. `IMMEDIATE`, because SQLite's default `BEGIN` fails later, when a read becomes a write.
+    /// Starts a write, once it is its turn.
     pub async fn begin(&self) -> Result<Tx> {
-        let statement = match self.engine {
-            Engine::Sqlite => "BEGIN IMMEDIATE",
-            Engine::Postgres => "BEGIN",
-        };
         let asked = Instant::now();
-        let begun = Transaction::begin(&self.writer, statement).await;
+        let begun = Transaction::begin(&self.writer, self.engine).await;
         self.metrics.write_waited(asked.elapsed());
         Ok(Tx { inner: begun? })
     }
@@ -131,10 +127,10 @@ impl Store {
 
 impl Tx {
     pub async fn commit(self) -> Result<()> {
-        Ok(self.inner.commit().await?)
+        self.inner.commit().await
     }
 
     pub async fn rollback(self) -> Result<()> {
-        Ok(self.inner.rollback().await?)
+        self.inner.rollback().await
     }
 }
