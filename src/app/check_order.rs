@@ -28,7 +28,7 @@ pub async fn check_order(app: &App, hash: PaymentHash) -> Result<Checked, Error>
     let found = if order.revision == known {
         CheckedOrder { order, ..found }
     } else {
-        app.store.checked_order(hash).await?.ok_or_else(missing)?
+        app.store.checked_order_afresh(hash).await?.ok_or_else(missing)?
     };
     if !found.order.is_visible(app.clock.now()) {
         return Err(missing());

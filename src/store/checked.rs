@@ -1,13 +1,15 @@
 //! What a check shows, in one look: an order with the subscription that it is about.
 
 use sqlx::any::AnyRow;
+use tokio::time::Instant;
 
+use super::check_cache::Moment;
 use super::connections::Ask as _;
 use super::installed::installation_from;
 use super::orders::order_from;
 use super::row::Record;
 use super::subscriptions::standing_from;
-use super::{Result, Store};
+use super::{Engine, Result, Store};
 use crate::domain::lightning::PaymentHash;
 use crate::domain::order::Order;
 use crate::domain::server::ServerId;
@@ -34,9 +36,47 @@ const CHECKED: &str = "SELECT orders.id AS id, orders.key_id AS key_id, kind, or
      LEFT JOIN servers ON servers.id = peers.server_id WHERE payment_hash = $1";
 
 impl Store {
+    /// The order as it is, or as it was a moment ago before somebody else than this process changed it.
     pub async fn checked_order(&self, hash: PaymentHash) -> Result<Option<CheckedOrder>> {
-        let query = sqlx::query(CHECKED).bind(hash.to_string());
-        query.optional_from(&self.reader).await?.as_ref().map(checked_from).transpose()
+        match self.checks.get(hash, self.moment()) {
+            Some(checked) => Ok(Some(checked)),
+            None => self.checked_order_afresh(hash).await,
+        }
+    }
+
+    /// The order as it is.
+    pub async fn checked_order_afresh(&self, hash: PaymentHash) -> Result<Option<CheckedOrder>> {
+        let read = self.moment();
+        let row = sqlx::query(CHECKED).bind(hash.to_string()).optional_from(&self.reader).await?;
+        let checked = row.as_ref().map(checked_from).transpose()?;
+        if let Some(checked) = &checked {
+            self.checks.keep(checked, read);
+        }
+        Ok(checked)
+    }
+
+    /// To be called more often than five times a second, so that what checks read need not be read again.
+    ///
+    /// Only SQLite tells whether another process wrote; on Postgres what was read is read again after its time.
+    pub async fn look_for_others(&self) -> Result<()> {
+        if self.engine == Engine::Postgres || self.checks.is_empty() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        if self.writer.others_committed().await? {
+            self.writer.count_commit();
+        }
+        self.checks.looked(began);
+        Ok(())
+    }
+
+    /// Somebody else is known to have changed something.
+    pub fn others_changed_something(&self) {
+        self.writer.count_commit();
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { commits: self.writer.commits(), at: Instant::now() }
     }
 }
 

@@ -5,7 +5,7 @@
 //! connection is asked only when it has rested, and is closed when a use ended badly or was given up half-way.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +41,9 @@ struct Inner {
     most: u32,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// How many commits were made by this process, and how many are being made.
+    commits: AtomicU64,
+    committing: AtomicUsize,
     resting: Mutex<Vec<Resting>>,
 }
 
@@ -48,6 +51,7 @@ struct Inner {
 struct Resting {
     connection: AnyConnection,
     group: Group,
+    data_version: Option<i64>,
     since: Instant,
 }
 
@@ -57,6 +61,8 @@ pub struct Lease {
     connection: AnyConnection,
     /// The transactions that it is inside of.
     pub group: Group,
+    /// What SQLite counts of the commits that were not made on this connection, as it was seen last.
+    data_version: Option<i64>,
     home: Connections,
     // After the connection: whoever takes the place may open another one.
     _place: OwnedSemaphorePermit,
@@ -65,7 +71,17 @@ pub struct Lease {
 impl Connections {
     pub fn new(name: &'static str, options: AnyConnectOptions, setup: &'static str, most: u32) -> Self {
         let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
-        Self(Arc::new(Inner { name, options, setup, most, places, waiting: AtomicUsize::new(0), resting: Mutex::default() }))
+        Self(Arc::new(Inner {
+            name,
+            options,
+            setup,
+            most,
+            places,
+            waiting: AtomicUsize::new(0),
+            commits: AtomicU64::new(0),
+            committing: AtomicUsize::new(0),
+            resting: Mutex::default(),
+        }))
     }
 
     /// A connection of one's own, once it is one's turn.
@@ -76,20 +92,21 @@ impl Connections {
 
     async fn turn(&self) -> sqlx::Result<Lease> {
         let place = Arc::clone(&self.0.places).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        let (connection, group) = match self.rested().await {
+        let rested = match self.rested().await {
             Some(rested) => rested,
-            None => (self.connect().await?, Group::default()),
+            None => Resting::new(self.connect().await?),
         };
-        Ok(Lease { connection, group, home: self.clone(), _place: place })
+        let Resting { connection, group, data_version, .. } = rested;
+        Ok(Lease { connection, group, data_version, home: self.clone(), _place: place })
     }
 
     /// One that was used before and still lives.
-    async fn rested(&self) -> Option<(AnyConnection, Group)> {
+    async fn rested(&self) -> Option<Resting> {
         loop {
-            let Resting { mut connection, group, since } = self.resting().pop()?;
-            let rest = since.elapsed();
-            if rest < TRUSTED_FOR || (rest < KEPT_FOR && connection.ping().await.is_ok()) {
-                return Some((connection, group));
+            let mut resting = self.resting().pop()?;
+            let rest = resting.since.elapsed();
+            if rest < TRUSTED_FOR || (rest < KEPT_FOR && resting.connection.ping().await.is_ok()) {
+                return Some(resting);
             }
         }
     }
@@ -117,6 +134,29 @@ impl Connections {
         }
     }
 
+    /// How many commits were made, or tried; none while one is being made, which some may see and others not yet.
+    pub fn commits(&self) -> Option<u64> {
+        // In this order: a commit counts before it is over.
+        let is_committing = self.0.committing.load(Ordering::SeqCst) > 0;
+        let commits = self.0.commits.load(Ordering::SeqCst);
+        (!is_committing).then_some(commits)
+    }
+
+    /// What was read before may have changed.
+    pub fn count_commit(&self) {
+        self.0.commits.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether another connection committed since the last look with this connection; only SQLite tells.
+    pub async fn others_committed(&self) -> sqlx::Result<bool> {
+        let mut lease = self.lease().await?;
+        let answer = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *lease).await;
+        let before = lease.data_version;
+        lease.data_version = answer.as_ref().ok().copied();
+        let changed = lease.data_version != before;
+        lease.after(answer).map(|_| changed)
+    }
+
     /// How many wait for one.
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::SeqCst)
@@ -136,6 +176,12 @@ impl Connections {
     }
 }
 
+impl Resting {
+    fn new(connection: AnyConnection) -> Self {
+        Self { connection, group: Group::default(), data_version: None, since: Instant::now() }
+    }
+}
+
 impl Lease {
     /// Keeps the connection after a use that ended well, or with the database's own refusal.
     fn after<T>(self, answer: sqlx::Result<T>) -> sqlx::Result<T> {
@@ -149,13 +195,19 @@ impl Lease {
 
     /// For the next one; only a connection whose last answer was read to its end.
     pub fn put_back(self) {
-        let Self { connection, group, home, _place } = self;
-        home.resting().push(Resting { connection, group, since: Instant::now() });
+        let Self { connection, group, data_version, home, _place } = self;
+        home.resting().push(Resting { connection, group, data_version, since: Instant::now() });
     }
 
     /// Whether somebody waits for a connection.
     pub fn is_waited_for(&self) -> bool {
         self.home.waiting() > 0
+    }
+
+    /// To be held while a commit is made, and no longer when the first one is told of it.
+    pub fn committing(&self) -> Committing {
+        self.home.0.committing.fetch_add(1, Ordering::SeqCst);
+        Committing(self.home.clone())
     }
 
     /// Another turn, behind those who wait now, however long that takes.
@@ -181,6 +233,18 @@ impl Deref for Lease {
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut AnyConnection {
         &mut self.connection
+    }
+}
+
+/// A commit that is being made, counted.
+#[derive(Debug)]
+pub struct Committing(Connections);
+
+impl Drop for Committing {
+    /// Also one that failed: where the connection broke, nobody knows.
+    fn drop(&mut self) {
+        self.0.count_commit();
+        self.0.0.committing.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

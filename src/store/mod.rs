@@ -4,6 +4,7 @@
 //! [`Tx::commit`]. Rows become domain types or an error that names table, column and row.
 
 mod agents;
+mod check_cache;
 mod checked;
 mod connections;
 mod counts;
@@ -25,6 +26,7 @@ mod transaction;
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
+use check_cache::CheckCache;
 use connections::{Ask as _, Connections};
 use transaction::Transaction;
 
@@ -47,6 +49,7 @@ pub struct Store {
     reader: Connections,
     engine: Engine,
     metrics: Metrics,
+    checks: CheckCache,
 }
 
 /// Which database it is; they differ in how a write begins and in who else may be writing.

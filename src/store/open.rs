@@ -8,8 +8,8 @@ use sqlx::any::AnyConnectOptions;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Executor as _, Row as _};
 
-use super::connections::Ask as _;
-use super::connections::Connections;
+use super::check_cache::CheckCache;
+use super::connections::{Ask as _, Connections};
 use super::{Engine, Error, Result, Store};
 use crate::config::Database;
 use crate::metrics::Metrics;
@@ -59,13 +59,18 @@ impl Store {
         make_private(Path::new(path))?;
         let url = format!("sqlite://{path}?mode=rwc");
         let connections = |name, most| Ok::<_, Error>(Connections::new(name, parse(&url)?, SQLITE_PRAGMAS, most));
-        let (writer, reader) = (connections("writer", 1)?, connections("reader", SQLITE_READERS)?);
-        reached(Self { writer, reader, engine: Engine::Sqlite, metrics: Metrics::default() }).await
+        Self::reach(Engine::Sqlite, connections("writer", 1)?, connections("reader", SQLITE_READERS)?).await
     }
 
     async fn open_postgres(url: &str) -> Result<Self> {
         let all = Connections::new("all", parse(url)?, LOCK_TIMEOUT, POSTGRES_CONNECTIONS);
-        reached(Self { writer: all.clone(), reader: all, engine: Engine::Postgres, metrics: Metrics::default() }).await
+        Self::reach(Engine::Postgres, all.clone(), all).await
+    }
+
+    /// Connects once, so that a database that cannot be reached is told of now.
+    async fn reach(engine: Engine, writer: Connections, reader: Connections) -> Result<Self> {
+        writer.lease().await?.put_back();
+        Ok(Self { writer, reader, engine, metrics: Metrics::default(), checks: CheckCache::default() })
     }
 
     /// Refuses a database that this program has not brought up to date yet.
@@ -126,12 +131,6 @@ fn make_private(path: &Path) -> Result<()> {
     let made = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     let why = |error| Error::Refused(format!("the file {} cannot be opened: {error}", path.display()));
     made.map(drop).map_err(why)
-}
-
-/// A database that cannot be reached is told of when it is opened.
-async fn reached(store: Store) -> Result<Store> {
-    store.writer.lease().await?.put_back();
-    Ok(store)
 }
 
 fn parse(url: &str) -> Result<AnyConnectOptions> {

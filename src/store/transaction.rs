@@ -167,7 +167,10 @@ async fn pass_on(mut lease: Lease) -> Result<()> {
 async fn commit_all(mut lease: Lease, engine: Engine) -> Result<()> {
     if lease.group.joined > 0 {
         let statement = lease.group.commit(engine);
-        if let Err(error) = lease.execute(AssertSqlSafe(statement)).await {
+        let committing = lease.committing();
+        let committed = lease.execute(AssertSqlSafe(statement)).await;
+        drop(committing);
+        if let Err(error) = committed {
             lease.give_up();
             return Err(error.into());
         }
@@ -339,8 +342,11 @@ mod tests {
         let first = passed_on(first);
         let mut second = second.await.unwrap();
         let large = "n".repeat(100_000);
-        let refused =
-            sqlx::query("INSERT INTO notes (id) VALUES ($1)").bind(large).execute(&mut *second.inner).await.unwrap_err();
+        let refused = sqlx::query("INSERT INTO notes (id) VALUES ($1)")
+            .bind(large)
+            .execute(&mut *second.inner)
+            .await
+            .unwrap_err();
         assert!(refused.to_string().contains("full"), "{refused}");
         // Not even where somebody overlooks it.
         let third = waiting(&store).await;

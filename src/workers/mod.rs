@@ -3,6 +3,7 @@
 //! Every replica runs all of them; settlement is a compare-and-set, so nobody has to lead.
 
 mod closer;
+mod neighbours;
 mod node_watch;
 mod replicas;
 mod settlements;
@@ -22,8 +23,9 @@ pub fn start(app: &App, stop: &Stop) -> JoinSet<()> {
     workers.spawn(settlements::run(app.clone(), sweeps.clone(), stop.clone()));
     workers.spawn(sweeper::run(app.clone(), sweeps, stop.clone()));
     workers.spawn(closer::run(app.clone(), stop.clone()));
-    if app.store.engine() == Engine::Postgres {
-        workers.spawn(replicas::run(app.clone(), stop.clone()));
-    }
+    match app.store.engine() {
+        Engine::Postgres => workers.spawn(replicas::run(app.clone(), stop.clone())),
+        Engine::Sqlite => workers.spawn(neighbours::run(app.clone(), stop.clone())),
+    };
     workers
 }

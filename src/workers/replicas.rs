@@ -33,6 +33,7 @@ pub async fn run(app: App, mut stop: Stop) {
 fn announce(app: &App, seen: &HashMap<Uuid, i64>, revisions: HashMap<Uuid, i64>) -> HashMap<Uuid, i64> {
     for (order, revision) in &revisions {
         if seen.get(order) != Some(revision) {
+            app.store.others_changed_something();
             app.changes.announce(order);
         }
     }

@@ -13,6 +13,7 @@
 mod alarms;
 mod atomicity;
 mod bad_input;
+mod check_cache;
 mod claims;
 mod clients;
 mod clocks;
