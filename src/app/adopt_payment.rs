@@ -115,8 +115,8 @@ async fn restore_order(tx: &mut Tx, orphan: &Orphan, new: &NewOrder) -> Result<O
         return Err(Error::Conflict(message));
     }
     tx.insert_order(new).await?;
-    tx.mark_pending(new.id, &orphan.checked, orphan.invoice.add_index).await?;
-    tx.lock_order(new.id).await?.ok_or(Error::NotFound("the order that was just stored"))
+    let pending = tx.mark_pending(new.id, &orphan.checked, orphan.invoice.add_index).await?;
+    pending.ok_or(Error::NotFound("the order that was just stored"))
 }
 
 /// Asks the ledger, then the node, which has the last word on what was paid.

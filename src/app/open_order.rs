@@ -39,19 +39,20 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
         return Ok(earlier);
     }
     app.health.payee()?;
-    refuse_beyond(app, &mut tx, new, i64::from(app.shop.open_orders) - 1).await?;
     let needs_slot = needs_slot(app, &mut tx, new.purchase.kind).await?;
-    tx.insert_order(new).await?;
+    if needs_slot && !tx.promise_slot(&new.purchase.server_id).await? {
+        return Err(sold_out(new));
+    }
+    // After the promise, which locks the server's row: on Postgres others may count at the same moment.
+    refuse_too_many(app, &mut tx, new).await?;
+    let order = tx.insert_order(new).await?;
     if needs_slot {
         reserve(app, &mut tx, new).await?;
-        // Again, now that the server's row is locked: on Postgres others may have counted at the same moment.
-        refuse_beyond(app, &mut tx, new, i64::from(app.shop.open_orders)).await?;
     }
     let data = json!({
         "serverId": new.purchase.server_id.as_str(), "months": new.purchase.months, "amountSats": new.quote.amount,
     });
     tx.record(app.new_id(), EventType::OrderCreated, Subject::Order(new.id), &data, new.created_at).await?;
-    let order = tx.lock_order(new.id).await?.ok_or(Error::NotFound("the order that was just stored"))?;
     crash_point!("open_order.before_commit");
     tx.commit().await?;
     crash_point!("open_order.committed");
@@ -59,9 +60,9 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
     Ok(order)
 }
 
-/// Refuses a customer whose prefix has more than so many open orders.
-async fn refuse_beyond(app: &App, tx: &mut Tx, new: &NewOrder, open_orders: i64) -> Result<(), Error> {
-    if tx.count_open_orders(&new.origin).await? > open_orders {
+/// Refuses a customer whose prefix has as many open orders as it may have.
+async fn refuse_too_many(app: &App, tx: &mut Tx, new: &NewOrder) -> Result<(), Error> {
+    if tx.count_open_orders(&new.origin).await? >= i64::from(app.shop.open_orders) {
         return Err(Error::TooManyOpen(app.shop.open_orders));
     }
     Ok(())
@@ -109,6 +110,10 @@ async fn reserve(app: &App, tx: &mut Tx, new: &NewOrder) -> Result<(), Error> {
     let peer: Uuid = app.new_id();
     match tx.reserve_slot(&new.purchase.server_id, new.id, peer, new.created_at).await? {
         Reservation::Taken(_) => Ok(()),
-        Reservation::SoldOut => Err(Unavailable::SoldOut(new.purchase.server_id.clone()).into()),
+        Reservation::SoldOut => Err(sold_out(new)),
     }
+}
+
+fn sold_out(new: &NewOrder) -> Error {
+    Unavailable::SoldOut(new.purchase.server_id.clone()).into()
 }

@@ -45,8 +45,12 @@ pub async fn adopt_invoice(app: &App, order: &Order, invoice: &NodeInvoice, paye
 
 async fn store_invoice(app: &App, order: Uuid, invoice: &Invoice, add_index: u64) -> Result<Order, Error> {
     let mut tx = app.store.begin().await?;
-    let is_pending = tx.mark_pending(order, invoice, add_index).await?;
-    let order = tx.lock_order(order).await?.ok_or(Error::NotFound("an order that was just stored"))?;
+    let marked = tx.mark_pending(order, invoice, add_index).await?;
+    let is_pending = marked.is_some();
+    let order = match marked {
+        Some(order) => order,
+        None => tx.lock_order(order).await?.ok_or(Error::NotFound("an order that was just stored"))?,
+    };
     crash_point!("store_invoice.before_commit");
     tx.commit().await?;
     crash_point!("store_invoice.committed");

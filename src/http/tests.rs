@@ -92,6 +92,7 @@ impl Instance {
         };
         let mut tx = app.store.begin().await.unwrap();
         tx.insert_order(&new).await.unwrap();
+        assert!(tx.promise_slot(&new.purchase.server_id).await.unwrap());
         tx.reserve_slot(&new.purchase.server_id, id, app.new_id(), ISSUED).await.unwrap();
         tx.mark_pending(id, &Invoice::parse(INVOICE).unwrap(), 1).await.unwrap();
         tx.commit().await.unwrap();

@@ -19,15 +19,20 @@ use crate::domain::order::{ClaimBy, Order, OrderKind, OrderState, Purchase, Show
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
 
-/// `SELECT` of everything that [`order_from`] reads.
+/// Everything that [`order_from`] reads.
+macro_rules! columns {
+    () => {
+        concat!(
+            "id, key_id, kind, server_id, target_id, subscription_id, public_key, requires_claim_token, months, ",
+            "amount_msat, price_cents, rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, ",
+            "invoice_expires_at, paid_at, closed_at, created_at, revision"
+        )
+    };
+}
+
 macro_rules! select_orders {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, key_id, kind, server_id, target_id, subscription_id, public_key, requires_claim_token, months, ",
-            "amount_msat, price_cents, rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, invoice_expires_at, ",
-            "paid_at, closed_at, created_at, revision FROM orders ",
-            $rest
-        )
+        concat!("SELECT ", columns!(), " FROM orders ", $rest)
     };
 }
 
@@ -194,19 +199,20 @@ impl Tx {
         Record::new("orders", &row).integer("n")
     }
 
-    pub async fn insert_order(&mut self, order: &NewOrder) -> Result<()> {
+    pub async fn insert_order(&mut self, order: &NewOrder) -> Result<Order> {
         let purchase = &order.purchase;
         let (kind, target) = match purchase.kind {
             OrderKind::New => ("new", None),
             OrderKind::Renewal(subscription) => ("renewal", Some(subscription.to_string())),
         };
         let rate = order.quote.rate.as_ref();
-        sqlx::query(
+        let row = sqlx::query(concat!(
             "INSERT INTO orders (id, key_id, kind, rail, server_id, target_id, public_key, requires_claim_token, \
              referral_code, months, amount_msat, price_cents, rate_cents_per_btc, rate_source, rate_as_of, origin, \
              payment_hash, state, created_at, revision) \
-             VALUES ($1, $2, $3, 'lightning', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'creating', $17, 0)",
-        )
+             VALUES ($1, $2, $3, 'lightning', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'creating', $17, 0) RETURNING ",
+            columns!()
+        ))
         .bind(order.id.to_string())
         .bind(order.key_id.0)
         .bind(kind)
@@ -224,35 +230,33 @@ impl Tx {
         .bind(order.origin.as_str())
         .bind(order.payment_hash.to_string())
         .bind(order.created_at.millis())
-        .execute(&mut *self.inner)
+        .fetch_one(&mut *self.inner)
         .await?;
-        Ok(())
+        order_from(&row)
     }
 
     /// The order with its row locked until the transaction ends.
     pub async fn lock_order(&mut self, id: Uuid) -> Result<Option<Order>> {
         // An update that changes nothing locks the row on both engines; SQLite has no FOR UPDATE.
-        sqlx::query("UPDATE orders SET revision = revision WHERE id = $1")
-            .bind(id.to_string())
-            .execute(&mut *self.inner)
-            .await?;
-        let query = sqlx::query(select_orders!("WHERE id = $1")).bind(id.to_string());
-        query.fetch_optional(&mut *self.inner).await?.as_ref().map(order_from).transpose()
+        let lock = concat!("UPDATE orders SET revision = revision WHERE id = $1 RETURNING ", columns!());
+        let row = sqlx::query(lock).bind(id.to_string()).fetch_optional(&mut *self.inner).await?;
+        row.as_ref().map(order_from).transpose()
     }
 
-    /// `creating -> pending`; false where the order is somewhere else already.
-    pub async fn mark_pending(&mut self, id: Uuid, invoice: &Invoice, add_index: u64) -> Result<bool> {
-        let done = sqlx::query(
-            "UPDATE orders SET state = 'pending', invoice = $2, invoice_expires_at = $3, add_index = $4, \
-             revision = revision + 1 WHERE id = $1 AND state = 'creating'",
-        )
+    /// `creating -> pending`; none where the order is somewhere else already.
+    pub async fn mark_pending(&mut self, id: Uuid, invoice: &Invoice, add_index: u64) -> Result<Option<Order>> {
+        let row = sqlx::query(concat!(
+            "UPDATE orders SET state = 'pending', invoice = $2, invoice_expires_at = $3, add_index = $4, ",
+            "revision = revision + 1 WHERE id = $1 AND state = 'creating' RETURNING ",
+            columns!()
+        ))
         .bind(id.to_string())
         .bind(invoice.text())
         .bind(invoice.expires_at().millis())
         .bind(to_bigint(add_index)?)
-        .execute(&mut *self.inner)
+        .fetch_optional(&mut *self.inner)
         .await?;
-        Ok(done.rows_affected() == 1)
+        row.as_ref().map(order_from).transpose()
     }
 
     /// `pending | expired -> paid`, the compare-and-set on which "settled once" rests.

@@ -1,10 +1,15 @@
 //! Servers as the database knows them: the pool that sold addresses derive from, and how full it is.
 
+use sqlx::AssertSqlSafe;
+
 use super::connections::Ask as _;
 use super::row::Record;
 use super::{Error, Result, Store, Tx};
 use crate::domain::server::{Pool, Server, ServerId};
 use crate::domain::time::Timestamp;
+
+/// Rows of one statement: a large pool is entered in a moment.
+const SLOTS_AT_ONCE: usize = 500;
 
 /// How full a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,16 +112,20 @@ impl Tx {
     }
 
     async fn add_slots(&mut self, server: &Server, known: i64) -> Result<()> {
-        let slots = i64::try_from(server.pool.slots().count()).unwrap_or(i64::MAX);
+        let all: Vec<_> = server.pool.slots().collect();
+        let slots = i64::try_from(all.len()).unwrap_or(i64::MAX);
         if slots == known {
             return Ok(());
         }
-        for slot in server.pool.slots() {
-            sqlx::query("INSERT INTO slots (server_id, n, released_at) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING")
-                .bind(server.id.as_str())
-                .bind(i64::from(slot.0))
-                .execute(&mut *self.inner)
-                .await?;
+        for some in all.chunks(SLOTS_AT_ONCE) {
+            let rows: Vec<_> = some.iter().map(|slot| format!("($1, {}, 0)", slot.0)).collect();
+            let sql = format!(
+                "INSERT INTO slots (server_id, n, released_at) VALUES {} ON CONFLICT DO NOTHING",
+                rows.join(", ")
+            );
+            // Only numbers were put into the text.
+            let insert = sqlx::query(AssertSqlSafe(sql)).bind(server.id.as_str()).persistent(false);
+            insert.execute(&mut *self.inner).await?;
         }
         sqlx::query("UPDATE servers SET slots_total = $2 WHERE id = $1")
             .bind(server.id.as_str())

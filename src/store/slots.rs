@@ -26,14 +26,9 @@ enum Taker {
 }
 
 impl Tx {
-    /// Reserves a slot for an unpaid order: at most half (rounded up) of the slots that no subscription holds.
-    pub async fn reserve_slot(
-        &mut self,
-        server: &ServerId,
-        order: Uuid,
-        peer: Uuid,
-        now: Timestamp,
-    ) -> Result<Reservation> {
+    /// Counts a slot for an unpaid order, and locks the server's counts: at most half (rounded up) of the slots that no
+    /// subscription holds. False where there are so many already.
+    pub async fn promise_slot(&mut self, server: &ServerId) -> Result<bool> {
         let within = sqlx::query(
             "UPDATE servers SET slots_reserved = slots_reserved + 1 \
              WHERE id = $1 AND slots_reserved < (slots_total - slots_held + 1) / 2",
@@ -41,9 +36,17 @@ impl Tx {
         .bind(server.as_str())
         .execute(&mut *self.inner)
         .await?;
-        if within.rows_affected() == 0 {
-            return Ok(Reservation::SoldOut);
-        }
+        Ok(within.rows_affected() == 1)
+    }
+
+    /// Takes the slot that was promised to an order.
+    pub async fn reserve_slot(
+        &mut self,
+        server: &ServerId,
+        order: Uuid,
+        peer: Uuid,
+        now: Timestamp,
+    ) -> Result<Reservation> {
         self.take(server, peer, &Taker::Order(order), now).await
     }
 

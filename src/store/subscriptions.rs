@@ -11,9 +11,16 @@ use crate::domain::server::ServerId;
 use crate::domain::subscription::{Grant, Standing, Subscription};
 use crate::domain::time::Timestamp;
 
+/// Everything that [`subscription_from`] reads.
+macro_rules! columns {
+    () => {
+        "id, founded_by, server_id, ends_at, standing, created_at, revision"
+    };
+}
+
 macro_rules! select_subscriptions {
     ($rest:literal) => {
-        concat!("SELECT id, founded_by, server_id, ends_at, standing, created_at, revision FROM subscriptions ", $rest)
+        concat!("SELECT ", columns!(), " FROM subscriptions ", $rest)
     };
 }
 
@@ -47,12 +54,9 @@ impl Store {
 impl Tx {
     /// The subscription with its row locked until the transaction ends.
     pub async fn lock_subscription(&mut self, id: Uuid) -> Result<Option<Subscription>> {
-        sqlx::query("UPDATE subscriptions SET revision = revision WHERE id = $1")
-            .bind(id.to_string())
-            .execute(&mut *self.inner)
-            .await?;
-        let query = sqlx::query(select_subscriptions!("WHERE id = $1")).bind(id.to_string());
-        query.fetch_optional(&mut *self.inner).await?.as_ref().map(subscription_from).transpose()
+        let lock = concat!("UPDATE subscriptions SET revision = revision WHERE id = $1 RETURNING ", columns!());
+        let row = sqlx::query(lock).bind(id.to_string()).fetch_optional(&mut *self.inner).await?;
+        row.as_ref().map(subscription_from).transpose()
     }
 
     pub async fn insert_subscription(&mut self, subscription: &Subscription) -> Result<()> {
