@@ -2,14 +2,18 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Context as _;
+use sqlx::{AnyConnection, Connection as _};
 
 use crate::report::{Line, table, thousands};
 use crate::{Bench, progress};
 
 /// The page; the prose is written by hand, words in braces are filled in.
 const PAGE: &str = include_str!("page.md");
+/// Its end: what was found out about the targets that are missed. To be looked through after each whole run.
+const MISSED: &str = include_str!("missed.md");
 
 const ROW_HEIGHT: usize = 24;
 const LABELS_WIDTH: usize = 470;
@@ -18,7 +22,7 @@ const BARS_WIDTH: usize = 360;
 const MOST: f64 = 4.0;
 
 /// Replaces page and plot by what was measured now.
-pub fn write(bench: &Bench, lines: &[Line]) -> anyhow::Result<()> {
+pub async fn write(bench: &Bench, lines: &[Line]) -> anyhow::Result<()> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let cores = std::thread::available_parallelism()?.to_string();
     let page = PAGE
@@ -26,6 +30,8 @@ pub fn write(bench: &Bench, lines: &[Line]) -> anyhow::Result<()> {
         .replace("{cores}", &cores)
         .replace("{memory}", &memory()?)
         .replace("{kernel}", &kernel()?)
+        .replace("{versions}", &versions(bench).await?)
+        .replace("{missed}", MISSED.trim_end())
         .replace("{orders}", &thousands(usize::try_from(bench.orders)?))
         .replace("{repeats}", &bench.repeats.to_string())
         .replace("{seconds}", &bench.seconds.to_string())
@@ -34,6 +40,31 @@ pub fn write(bench: &Bench, lines: &[Line]) -> anyhow::Result<()> {
     std::fs::write(docs.join("benchmarks.svg"), plot(lines))?;
     progress("docs/BENCHMARKS.md is written");
     Ok(())
+}
+
+/// Of the program, of what it was built with, and of the databases.
+async fn versions(bench: &Bench) -> anyhow::Result<String> {
+    let (program, rustc) = (first_line(&bench.program)?, first_line("rustc".as_ref())?);
+    let sqlite = answer("sqlite::memory:", "SELECT sqlite_version()").await?;
+    let postgres = match std::env::var("BENCH_POSTGRES_URL") {
+        Ok(url) => format!(" and Postgres {}", answer(&url, "SHOW server_version").await?),
+        Err(_) => String::new(),
+    };
+    Ok(format!("{program}, built with {rustc}, on SQLite {sqlite}{postgres}"))
+}
+
+/// What a program says when it is asked for its version.
+fn first_line(program: &Path) -> anyhow::Result<String> {
+    let said = Command::new(program).arg("--version").output()?;
+    let text = String::from_utf8(said.stdout)?;
+    Ok(text.lines().next().with_context(|| format!("{} tells no version", program.display()))?.to_owned())
+}
+
+async fn answer(url: &str, question: &'static str) -> anyhow::Result<String> {
+    let mut connection = AnyConnection::connect(url).await?;
+    let answer = sqlx::query_scalar(question).fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(answer)
 }
 
 /// All there is, in GB.

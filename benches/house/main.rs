@@ -178,7 +178,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let lines = runtime.block_on(figures::measure(&bench))?;
     println!("{}", report::table(&lines));
     if options.size.write || bench.is_whole() {
-        document::write(&bench, &lines)?;
+        runtime.block_on(document::write(&bench, &lines))?;
     }
     Ok(())
 }
