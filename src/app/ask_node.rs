@@ -1,7 +1,7 @@
 //! Asking the node about one order, so that a poll heals what an event missed.
 //!
-//! Asked only about an unpaid order of ours, at most every 15 s, once at a time, and a few at a time in all: a customer
-//! who polls costs the node almost nothing.
+//! Asked only about an unpaid order of ours, at most every 15 s, once at a time, and a few at a time and a second in
+//! all: customers who poll cost the node almost nothing, however many they are.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +15,23 @@ use super::{App, Error};
 use crate::domain::lightning::PaymentHash;
 use crate::domain::order::{Order, OrderState};
 
-const INTERVAL: Duration = Duration::from_secs(15);
+/// How often the node is asked.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// From one question about an order to the next.
+    interval: Duration,
+    /// Questions about all orders.
+    a_second: u32,
+}
+
+/// A poll heals what the stream missed, which is next to nothing; the sweep heals the rest.
+const WITH_STREAM: Pace = Pace { interval: Duration::from_secs(15), a_second: 50 };
 /// While the stream is not proven live a poll is the fastest way to the truth.
-const INTERVAL_WITHOUT_STREAM: Duration = Duration::from_secs(1);
+const WITHOUT_STREAM: Pace = Pace { interval: Duration::from_secs(1), a_second: u32::MAX };
 const AT_A_TIME: usize = 4;
 const REMEMBERED: usize = 20_000;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Looking through all that is remembered takes as long as some polls.
 const MAKE_ROOM_EVERY: Duration = Duration::from_secs(1);
@@ -35,6 +47,8 @@ pub struct Questions {
 struct Asked {
     last: HashMap<PaymentHash, Instant>,
     made_room: Option<Instant>,
+    /// The present second, and the questions in it.
+    second: Option<(Instant, u32)>,
 }
 
 impl Default for Questions {
@@ -45,17 +59,26 @@ impl Default for Questions {
 
 impl Questions {
     /// A place to ask from, when it is time; whoever comes meanwhile answers from the database.
-    fn take(&self, hash: PaymentHash, interval: Duration) -> Option<SemaphorePermit<'_>> {
+    fn take(&self, hash: PaymentHash, pace: Pace) -> Option<SemaphorePermit<'_>> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.last.get(&hash).is_some_and(|asked| asked.elapsed() < interval) {
+        if asked.last.get(&hash).is_some_and(|asked| asked.elapsed() < pace.interval) {
             return None;
         }
-        let place = self.places.try_acquire().ok()?;
-        asked.remember(hash, interval).then_some(place)
+        let permit = self.places.try_acquire().ok()?;
+        (asked.has_time(pace.a_second) && asked.remember(hash, pace.interval)).then_some(permit)
     }
 }
 
 impl Asked {
+    /// Whether one more may be asked in this second; counts it.
+    fn has_time(&mut self, a_second: u32) -> bool {
+        let now = Instant::now();
+        let (began, count) = self.second.filter(|(began, _)| now - *began < SECOND).unwrap_or((now, 0));
+        let has_time = count < a_second;
+        self.second = Some((began, count + u32::from(has_time)));
+        has_time
+    }
+
     /// Whether there is room: an order that cannot be remembered would be asked about at every poll.
     fn remember(&mut self, hash: PaymentHash, interval: Duration) -> bool {
         if self.last.len() >= REMEMBERED && self.made_room.is_none_or(|at| at.elapsed() >= MAKE_ROOM_EVERY) {
@@ -77,8 +100,8 @@ pub async fn refresh(app: &App, order: Order) -> Result<Order, Error> {
     if !unpaid || !order.is_visible(app.clock.now()) {
         return Ok(order);
     }
-    let interval = if app.health.is_stream_live() { INTERVAL } else { INTERVAL_WITHOUT_STREAM };
-    let Some(_place) = app.questions.take(order.payment_hash, interval) else { return Ok(order) };
+    let pace = if app.health.is_stream_live() { WITH_STREAM } else { WITHOUT_STREAM };
+    let Some(_place) = app.questions.take(order.payment_hash, pace) else { return Ok(order) };
     match app.node.lookup_invoice(order.payment_hash).await {
         Ok(Some(invoice)) => {
             apply_invoice(app, &invoice, None).await?;
@@ -96,6 +119,8 @@ pub async fn refresh(app: &App, order: Order) -> Result<Order, Error> {
 mod tests {
     use super::*;
 
+    const UNHURRIED: Pace = Pace { a_second: u32::MAX, ..WITH_STREAM };
+
     fn hash(n: usize) -> PaymentHash {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&n.to_be_bytes());
@@ -105,30 +130,40 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_order_is_asked_about_once_in_its_interval() {
         let questions = Questions::default();
-        assert!(questions.take(hash(1), INTERVAL).is_some());
+        assert!(questions.take(hash(1), WITH_STREAM).is_some());
         let nearly = Duration::from_millis(14_999);
         tokio::time::advance(nearly).await;
-        assert!(questions.take(hash(1), INTERVAL).is_none());
+        assert!(questions.take(hash(1), WITH_STREAM).is_none());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(questions.take(hash(1), INTERVAL).is_some());
+        assert!(questions.take(hash(1), WITH_STREAM).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_more_are_polled_than_can_be_remembered_the_others_wait() {
         let questions = Questions::default();
-        assert!((0..REMEMBERED).all(|n| questions.take(hash(n), INTERVAL).is_some()));
-        assert!(questions.take(hash(REMEMBERED), INTERVAL).is_none());
-        tokio::time::advance(INTERVAL).await;
-        assert!(questions.take(hash(REMEMBERED), INTERVAL).is_some());
+        assert!((0..REMEMBERED).all(|n| questions.take(hash(n), UNHURRIED).is_some()));
+        assert!(questions.take(hash(REMEMBERED), UNHURRIED).is_none());
+        tokio::time::advance(UNHURRIED.interval).await;
+        assert!(questions.take(hash(REMEMBERED), UNHURRIED).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_are_asked_about_in_a_second_while_the_stream_lives() {
+        let questions = Questions::default();
+        let ask = |n| questions.take(hash(n), WITH_STREAM).is_some();
+        assert_eq!((0..200).filter(|n| ask(*n)).count(), 50);
+        assert!(questions.take(hash(200), WITHOUT_STREAM).is_some());
+        tokio::time::advance(SECOND).await;
+        assert_eq!((0..200).filter(|n| ask(*n)).count(), 50);
     }
 
     #[tokio::test]
     async fn a_few_are_asked_about_at_a_time() {
         let questions = Questions::default();
-        let places: Vec<_> = (0..AT_A_TIME).filter_map(|n| questions.take(hash(n), INTERVAL)).collect();
+        let places: Vec<_> = (0..AT_A_TIME).filter_map(|n| questions.take(hash(n), UNHURRIED)).collect();
         assert_eq!(places.len(), AT_A_TIME);
-        assert!(questions.take(hash(AT_A_TIME), INTERVAL).is_none());
+        assert!(questions.take(hash(AT_A_TIME), WITH_STREAM).is_none());
         drop(places);
-        assert!(questions.take(hash(AT_A_TIME), INTERVAL).is_some());
+        assert!(questions.take(hash(AT_A_TIME), WITH_STREAM).is_some());
     }
 }
