@@ -3,8 +3,9 @@
 use sqlx::any::AnyRow;
 use tokio::time::Instant;
 
+use super::check_batch::AT_ONCE;
 use super::check_cache::Moment;
-use super::connections::Ask as _;
+use super::connections::{Ask as _, Connections};
 use super::installed::installation_from;
 use super::orders::order_from;
 use super::row::Record;
@@ -24,16 +25,28 @@ pub struct CheckedOrder {
     pub is_installed: bool,
 }
 
-const CHECKED: &str = "SELECT orders.id AS id, orders.key_id AS key_id, kind, orders.server_id AS server_id, target_id, \
-     subscription_id, orders.public_key AS public_key, requires_claim_token, months, amount_msat, price_cents, \
-     rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, invoice_expires_at, paid_at, closed_at, \
-     orders.created_at AS created_at, orders.revision AS revision, subscriptions.id AS about_id, founded_by, \
-     subscriptions.server_id AS about_server_id, ends_at, standing, subscriptions.created_at AS about_created_at, \
-     subscriptions.revision AS about_revision, peers.public_key AS bound_key, \
-     bound_revision, applied_revision, agent_seen_at FROM orders \
-     LEFT JOIN subscriptions ON subscriptions.id = coalesce(subscription_id, target_id) \
-     LEFT JOIN peers ON holder_kind = 'subscription' AND holder_id = subscriptions.id AND superseded_at IS NULL \
-     LEFT JOIN servers ON servers.id = peers.server_id WHERE payment_hash = $1";
+macro_rules! select_checked {
+    ($which:literal) => {
+        concat!(
+            "SELECT orders.id AS id, orders.key_id AS key_id, kind, orders.server_id AS server_id, target_id, ",
+            "subscription_id, orders.public_key AS public_key, requires_claim_token, months, amount_msat, price_cents, ",
+            "rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, invoice_expires_at, paid_at, ",
+            "closed_at, orders.created_at AS created_at, orders.revision AS revision, subscriptions.id AS about_id, ",
+            "founded_by, subscriptions.server_id AS about_server_id, ends_at, standing, ",
+            "subscriptions.created_at AS about_created_at, subscriptions.revision AS about_revision, ",
+            "peers.public_key AS bound_key, bound_revision, applied_revision, agent_seen_at FROM orders ",
+            "LEFT JOIN subscriptions ON subscriptions.id = coalesce(subscription_id, target_id) ",
+            "LEFT JOIN peers ON holder_kind = 'subscription' AND holder_id = subscriptions.id AND superseded_at IS NULL ",
+            "LEFT JOIN servers ON servers.id = peers.server_id ",
+            "WHERE payment_hash ",
+            $which
+        )
+    };
+}
+
+const ONE: &str = select_checked!("= $1");
+/// [`AT_ONCE`] places.
+const MANY: &str = select_checked!("IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)");
 
 impl Store {
     /// The order as it is, or as it was a moment ago before somebody else than this process changed it.
@@ -47,8 +60,7 @@ impl Store {
     /// The order as it is.
     pub async fn checked_order_afresh(&self, hash: PaymentHash) -> Result<Option<CheckedOrder>> {
         let read = self.moment();
-        let row = sqlx::query(CHECKED).bind(hash.to_string()).optional_from(&self.reader).await?;
-        let checked = row.as_ref().map(checked_from).transpose()?;
+        let checked = self.batch.read(hash, &self.reader).await?;
         if let Some(checked) = &checked {
             self.checks.keep(checked, read);
         }
@@ -78,6 +90,21 @@ impl Store {
     fn moment(&self) -> Moment {
         Moment { commits: self.writer.commits(), at: Instant::now() }
     }
+}
+
+/// Those of at most [`AT_ONCE`] orders that are there, in no order.
+pub async fn read_checked(connections: &Connections, hashes: &[PaymentHash]) -> Result<Vec<CheckedOrder>> {
+    let rows = match hashes {
+        [one] => sqlx::query(ONE).bind(one.to_string()).all_from(connections).await?,
+        many => {
+            // One text for any number, so that it is prepared once: the places that are left name the last one again.
+            let last = many.last().into_iter().cycle();
+            let padded = many.iter().chain(last).take(AT_ONCE);
+            let query = padded.fold(sqlx::query(MANY), |query, hash| query.bind(hash.to_string()));
+            query.all_from(connections).await?
+        }
+    };
+    rows.iter().map(checked_from).collect()
 }
 
 fn checked_from(row: &AnyRow) -> Result<CheckedOrder> {

@@ -4,6 +4,7 @@
 //! [`Tx::commit`]. Rows become domain types or an error that names table, column and row.
 
 mod agents;
+mod check_batch;
 mod check_cache;
 mod checked;
 mod connections;
@@ -26,6 +27,7 @@ mod transaction;
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
+use check_batch::CheckBatch;
 use check_cache::CheckCache;
 use connections::{Ask as _, Connections};
 use transaction::Transaction;
@@ -50,6 +52,7 @@ pub struct Store {
     engine: Engine,
     metrics: Metrics,
     checks: CheckCache,
+    batch: CheckBatch,
 }
 
 /// Which database it is; they differ in how a write begins and in who else may be writing.

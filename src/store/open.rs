@@ -8,6 +8,7 @@ use sqlx::any::AnyConnectOptions;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Executor as _, Row as _};
 
+use super::check_batch::CheckBatch;
 use super::check_cache::CheckCache;
 use super::connections::{Ask as _, Connections};
 use super::{Engine, Error, Result, Store};
@@ -70,7 +71,8 @@ impl Store {
     /// Connects once, so that a database that cannot be reached is told of now.
     async fn reach(engine: Engine, writer: Connections, reader: Connections) -> Result<Self> {
         writer.lease().await?.put_back();
-        Ok(Self { writer, reader, engine, metrics: Metrics::default(), checks: CheckCache::default() })
+        let (checks, batch) = (CheckCache::default(), CheckBatch::default());
+        Ok(Self { writer, reader, engine, metrics: Metrics::default(), checks, batch })
     }
 
     /// Refuses a database that this program has not brought up to date yet.

@@ -198,8 +198,8 @@ async fn undo(mut lease: Lease) -> sqlx::Result<Option<oneshot::Receiver<()>>> {
     Ok(committed)
 }
 
-#[expect(clippy::disallowed_methods, reason = "short tasks that end by themselves, and hold a connection until then")]
-fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+#[expect(clippy::disallowed_methods, reason = "short tasks that end by themselves")]
+pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(task)
 }
 
@@ -373,7 +373,7 @@ mod tests {
             super::spawn(async move {
                 let mut tx = store.begin().await.unwrap();
                 note(&mut tx, &format!("{n:03}")).await;
-                if n % 3 == 0 {
+                if n.is_multiple_of(3) {
                     return false;
                 }
                 tx.commit().await.unwrap();
