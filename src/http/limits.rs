@@ -6,6 +6,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, RateLimiter};
@@ -16,6 +17,9 @@ use crate::config::{Limits, Quota};
 /// About 5 MB at most, for each kind of request.
 const MAX_KEYS: usize = 50_000;
 const SHARED_BUCKETS: u64 = 1_024;
+
+/// Counting the keys locks each part of their map in turn, so they are counted at every so manieth request only.
+const COUNT_EVERY: usize = 64;
 
 /// One limiter for each kind of request; shared by all threads.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Limiter {
     hasher: RandomState,
     clock: DefaultClock,
     max_keys: usize,
+    admissions: AtomicUsize,
+    is_full: AtomicBool,
 }
 
 impl RateLimits {
@@ -65,6 +71,8 @@ impl Limiter {
             hasher: RandomState::new(),
             clock: DefaultClock::default(),
             max_keys: MAX_KEYS,
+            admissions: AtomicUsize::new(0),
+            is_full: AtomicBool::new(false),
         }
     }
 
@@ -79,7 +87,14 @@ impl Limiter {
 
     fn bucket(&self, key: impl Hash) -> u64 {
         let own = self.hasher.hash_one(key);
-        if self.buckets.len() < self.max_keys { own } else { own % SHARED_BUCKETS }
+        if self.is_full() { own % SHARED_BUCKETS } else { own }
+    }
+
+    fn is_full(&self) -> bool {
+        if self.admissions.fetch_add(1, Ordering::Relaxed).is_multiple_of(COUNT_EVERY) {
+            self.is_full.store(self.buckets.len() >= self.max_keys, Ordering::Relaxed);
+        }
+        self.is_full.load(Ordering::Relaxed)
     }
 }
 
@@ -122,7 +137,7 @@ mod tests {
         for key in 0..10_000 {
             let _ = limiter.admit(key);
         }
-        assert!(limiter.buckets.len() <= 100 + 1_024);
+        assert!(limiter.buckets.len() <= 100 + COUNT_EVERY + 1_024);
     }
 
     #[test]

@@ -35,7 +35,11 @@ fn refuse_method(allow: &'static str) -> Result<&'static str, Error> {
 
 /// Any path that is not served.
 pub async fn no_such_path() -> Result<&'static str, Error> {
-    Err(Error::not_found("there is no such path; /docs lists what there is"))
+    Err(nothing_there())
+}
+
+pub fn nothing_there() -> Error {
+    Error::not_found("there is no such path; /docs lists what there is")
 }
 
 /// Gives the errors that a library answers by itself the form of ours.

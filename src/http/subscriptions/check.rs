@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use actix_web::http::header::{CACHE_CONTROL, ContentType, ETAG, IF_NONE_MATCH};
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -157,11 +157,17 @@ fn checked_wait(text: &str) -> Result<Duration, Error> {
 }
 
 fn answer(seen: &CheckResponse, known: &str) -> HttpResponse {
-    let tag = seen.tag();
+    let body = serde_json::to_vec(seen).unwrap_or_default();
+    let tag = if seen.moves_with_the_clock() { seen.tag() } else { tag_of(&body) };
     let is_known = matches(known, &tag);
     let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.insert_header((ETAG, tag)).insert_header((CACHE_CONTROL, "private, no-cache"));
-    if is_known { response.finish() } else { response.json(seen) }
+    if is_known { response.finish() } else { response.content_type(ContentType::json()).body(body) }
+}
+
+fn tag_of(body: &[u8]) -> String {
+    let digest = Sha256::digest(body);
+    format!("W/\"{}\"", hex::encode(digest.get(..12).unwrap_or_default()))
 }
 
 /// Weak comparison with a list of tags (RFC 9110, section 13.1.2).
@@ -176,12 +182,16 @@ fn opaque(tag: &str) -> &str {
 impl CheckResponse {
     /// Weak, because the `newExpiry` of an unpaid renewal moves with the clock and is no change.
     pub fn tag(&self) -> String {
-        let still = match self.status {
-            PaidStatus::Unpaid => Self { new_expiry: None, ..self.clone() },
-            PaidStatus::Paid => self.clone(),
+        let body = if self.moves_with_the_clock() {
+            serde_json::to_vec(&Self { new_expiry: None, ..self.clone() })
+        } else {
+            serde_json::to_vec(self)
         };
-        let digest = Sha256::digest(serde_json::to_vec(&still).unwrap_or_default());
-        format!("W/\"{}\"", hex::encode(digest.get(..12).unwrap_or_default()))
+        tag_of(&body.unwrap_or_default())
+    }
+
+    fn moves_with_the_clock(&self) -> bool {
+        self.status == PaidStatus::Unpaid && self.new_expiry.is_some()
     }
 
     /// Whether nothing more is to be waited for.

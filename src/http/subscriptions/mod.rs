@@ -12,17 +12,18 @@ pub mod servers;
 pub mod status;
 
 mod fields;
+mod of_order;
 mod purchase;
 mod watch;
 
-use actix_web::web::{ServiceConfig, scope};
+use actix_web::web::{self, ServiceConfig, scope};
 
 use super::routing::{get, post};
 
 /// Where its paths begin.
 pub const BASE: &str = "/api/public/v1";
 
-/// Fixed paths stand before `{paymentHash}`, which would take them for a hash.
+/// What is no fixed path is about an order, or about nothing.
 pub fn routes(config: &mut ServiceConfig) {
     let api = scope(BASE)
         .service(get("/servers", servers::servers))
@@ -30,7 +31,6 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(post("/subscription/claim", claim::claim))
         .service(post("/subscription/renew", renew::renew))
         .service(post("/subscription/status", status::status))
-        .service(get("/subscription/{paymentHash}", check::check))
-        .service(get("/subscription/{paymentHash}/events", events::events));
+        .default_service(web::to(of_order::of_order));
     config.service(api);
 }
