@@ -128,7 +128,7 @@ mod tests {
             subscription_id: None,
             revision: 1,
         };
-        CheckedOrder { order, subscription: None, is_bound: false }
+        CheckedOrder { order, subscription: None, is_installed: false }
     }
 
     fn invoice() -> ShownInvoice {

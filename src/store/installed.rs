@@ -6,8 +6,8 @@
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
-use super::peers::{StoredPeer, stored_peer_from};
 use super::connections::Ask as _;
+use super::peers::{StoredPeer, stored_peer_from};
 use super::row::Record;
 use super::{Result, Store, Tx};
 use crate::domain::server::{ServerId, Slot};
