@@ -57,8 +57,9 @@ const ROOMS: [(&[&str], &[&str]); 6] = [
         ],
         &["wireguard"],
     ),
-    // Other programs are run in one place, which bounds what they may print and how long they may take.
-    (&["tokio::process", "std::process::Command"], &["netfilter"]),
+    // Other programs are run in one place, which bounds what they may print and how long they may take; and by the demo,
+    // which builds its world with them.
+    (&["tokio::process", "std::process::Command"], &["netfilter", "cli"]),
 ];
 
 /// Words of asynchronous code, which these modules do without.

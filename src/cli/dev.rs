@@ -36,7 +36,8 @@ impl Dev {
 }
 
 async fn serve(folder: &Path, listen: SocketAddr, metrics: Option<SocketAddr>) -> anyhow::Result<()> {
-    let Embedded { simulator, service, lock: _lock } = Embedded::start(folder, listen, metrics).await?;
+    let Embedded { simulator, service, lock: _lock } =
+        Embedded::start(folder, listen, |config| config.metrics = metrics).await?;
     say(service.address, service.metrics_address)?;
     service.until_told().await?;
     simulator.stop().await;

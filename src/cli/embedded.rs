@@ -26,7 +26,7 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts both, with everything that they keep in `folder`.
-    pub async fn start(folder: &Path, listen: SocketAddr, metrics: Option<SocketAddr>) -> anyhow::Result<Self> {
+    pub async fn start(folder: &Path, listen: SocketAddr, change: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
         let node_folder = folder.join("node");
         let lock = lock(&node_folder)?;
         let settings = SimulatorSettings { data_dir: Some(node_folder.clone()), ..SimulatorSettings::default() };
@@ -34,7 +34,7 @@ impl Embedded {
         let macaroon = save_macaroon(&simulator, &node_folder).await?;
         let certificate = simulator.tls_certificate_path().context("the simulated node keeps no certificate")?;
         let mut config = config(folder, listen, simulator.address(), &certificate, &macaroon)?;
-        config.metrics = metrics;
+        change(&mut config);
         let service = Running::start(&config, Clock::System, Some(simulator.clone())).await?;
         Ok(Self { simulator, service, lock })
     }

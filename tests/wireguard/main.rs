@@ -11,6 +11,7 @@
     reason = "a test ends where something is not as it should be"
 )]
 
+mod demo;
 mod egress;
 mod forwards;
 mod lab;

@@ -65,10 +65,7 @@ pub fn run<F: AsyncFnOnce(Lab)>(test: F) {
         return runtime.block_on(async { test(Lab::new().await).await });
     }
     if let Err(missing) = possible() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{missing}");
-        // Past the capture of the test harness: a skipped test has to be seen.
-        let _ = writeln!(std::io::stderr(), "SKIPPED {}: {missing}", name_of::<F>());
-        return;
+        return skip(&name_of::<F>(), &missing);
     }
     let output = unshare()
         .arg(std::env::current_exe().unwrap())
@@ -79,6 +76,13 @@ pub fn run<F: AsyncFnOnce(Lab)>(test: F) {
     let shown = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     println!("{shown}");
     assert!(output.status.success() && shown.contains("1 passed"), "the test failed in its lab");
+}
+
+/// Not where nothing may be skipped.
+pub fn skip(test: &str, missing: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{missing}");
+    // Past the capture of the test harness: a skipped test has to be seen.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {missing}");
 }
 
 /// `wireguard::peers::some_test::{{closure}}` is the test `peers::some_test`.
@@ -105,7 +109,7 @@ fn path_with_system_folders() -> OsString {
 }
 
 /// Why there can be no lab here.
-fn possible() -> Result<(), String> {
+pub fn possible() -> Result<(), String> {
     let path = path_with_system_folders();
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let has = |program: &&str| folders.iter().any(|folder| folder.join(program).exists());
