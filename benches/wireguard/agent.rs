@@ -3,9 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use serde_json::json;
+use tokio::time::Instant;
 use uuid::Uuid;
 use wiretoll::domain::desired::{Desired, DesiredPeer, Terms};
 use wiretoll::domain::keys::{PresharedKey, PrivateKey};

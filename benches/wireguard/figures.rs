@@ -1,7 +1,9 @@
 //! What was measured, as a table.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 #[derive(Debug, Default)]
 pub struct Figures(Vec<Row>);
