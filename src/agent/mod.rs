@@ -7,6 +7,7 @@
 pub mod key;
 
 mod control;
+mod identity;
 mod server;
 mod state;
 mod time;
@@ -29,6 +30,7 @@ use crate::domain::desired::{
 use crate::domain::time::Timestamp;
 use crate::stop::Stop;
 use control::{ControlError, ControlPlane};
+use identity::{Identity, IdentityError};
 use key::{KeyError, KeyFile};
 use server::{Counted, Server, ServerError, new_run};
 use state::{State, StateFile};
@@ -64,14 +66,15 @@ pub struct Agent {
     backoff: Backoff,
     reported: Reported,
     troubles: Troubles,
-    /// Drawn at each start.
-    id: Uuid,
+    identity: Identity,
     heard_at: Instant,
 }
 
 /// Why an agent cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error("the agent's own file in {} cannot be read; nothing was changed on this machine", .folder.display())]
@@ -94,6 +97,7 @@ impl Agent {
     /// # Errors
     /// When it must not go on: an unreadable file, or a machine on which WireGuard or nftables cannot be changed.
     pub async fn start(settings: &config::Agent) -> Result<Self, AgentError> {
+        let identity = Identity::take(&settings.state_folder)?;
         let key = KeyFile::new(&settings.state_folder).load_or_make()?;
         let file = StateFile::new(settings.state_folder.clone());
         let unreadable = |source| AgentError::State { folder: settings.state_folder.clone(), source };
@@ -111,7 +115,7 @@ impl Agent {
             backoff: Backoff::default(),
             reported: Reported::default(),
             troubles: Troubles::default(),
-            id: new_run()?,
+            identity,
             heard_at: Instant::now(),
         };
         agent.restore().await?;
@@ -295,7 +299,7 @@ impl Agent {
         });
         let report = Report {
             protocol: PROTOCOL,
-            agent_id: self.id,
+            agent_id: self.identity.id,
             public_key: self.server.public_key(),
             applied,
             usage: usage.to_vec(),

@@ -194,7 +194,7 @@ impl DesiredPeer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     pub protocol: u32,
-    /// Drawn at each start of an agent: two at once for one server are noticed.
+    /// The same for one agent on one boot of one machine: two at once for one server are noticed.
     pub agent_id: Uuid,
     /// The server's WireGuard key, which the agent made.
     pub public_key: PublicKey,
