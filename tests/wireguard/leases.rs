@@ -15,7 +15,7 @@ async fn renew(from: &Customer, to: Customer) {
 }
 
 /// Talks until an answer stays away; says when the last one came.
-async fn talk_to_the_end(mut line: Line) -> Instant {
+pub async fn talk_to_the_end(mut line: Line) -> Instant {
     let mut last = Instant::now();
     while line.say("still here").await.is_ok() {
         last = Instant::now();
@@ -24,7 +24,7 @@ async fn talk_to_the_end(mut line: Line) -> Instant {
     last
 }
 
-fn assert_near(last: Instant, end: Instant) {
+pub fn assert_near(last: Instant, end: Instant) {
     let milliseconds = |duration: Duration| i128::try_from(duration.as_millis()).unwrap();
     let late = milliseconds(last.saturating_duration_since(end)) - milliseconds(end.saturating_duration_since(last));
     println!("the last answer came {late} ms after the lease's end");

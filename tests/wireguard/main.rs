@@ -17,4 +17,9 @@ mod forwards;
 mod lab;
 mod leases;
 mod peers;
+#[path = "../process/mod.rs"]
+#[expect(dead_code, reason = "other tests end their programs gently")]
+mod process;
+mod shop;
+mod sold;
 mod usage;
