@@ -7,7 +7,8 @@ use super::{App, Error};
 use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::lightning::PaymentHash;
-use crate::domain::payment::{Payment, Provider, ResolutionNote};
+use crate::domain::note::Note;
+use crate::domain::payment::{Payment, Provider};
 
 const NO_SUCH_PAYMENT: &str = "the ledger has no payment of this id or payment hash: see `wiretoll payment list`";
 
@@ -38,7 +39,7 @@ pub async fn find_payment(app: &App, name: PaymentName) -> Result<Option<Payment
 ///
 /// # Errors
 /// [`Error::Invalid`] for a payment that waits for nobody.
-pub async fn resolve_payment(app: &App, name: PaymentName, note: &ResolutionNote) -> Result<Resolved, Error> {
+pub async fn resolve_payment(app: &App, name: PaymentName, note: &Note) -> Result<Resolved, Error> {
     let id = find_payment(app, name).await?.ok_or(Error::NotFound(NO_SUCH_PAYMENT))?.id;
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;

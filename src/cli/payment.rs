@@ -10,7 +10,8 @@ use super::listing::{Listed, Listing};
 use super::{ConfigFile, output, parse};
 use crate::app::resolve_payment::{Resolved, resolve_payment};
 use crate::clock::Clock;
-use crate::domain::payment::{Outcome, Payment, ResolutionNote};
+use crate::domain::note::Note;
+use crate::domain::payment::{Outcome, Payment};
 use crate::lifecycle;
 use crate::store::PaymentFilter;
 
@@ -128,7 +129,7 @@ const fn waits(payment: &Payment) -> &'static str {
 
 impl Resolve {
     async fn run(&self) -> anyhow::Result<()> {
-        let (name, note) = (parse::payment_name(&self.payment)?, ResolutionNote::parse(&self.note)?);
+        let (name, note) = (parse::payment_name(&self.payment)?, Note::parse(&self.note)?);
         let app = lifecycle::operate(&self.config.load_beside_database()?, Clock::System).await?;
         let resolved = resolve_payment(&app, name, &note).await;
         app.store.close().await;

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::Invalid;
 use super::money::Msats;
+use super::note::Note;
 use super::time::Timestamp;
 
 /// What a provider says about a settled payment: all that `settle` needs.
@@ -56,35 +56,13 @@ pub struct Payment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
     pub at: Timestamp,
-    pub note: ResolutionNote,
+    pub note: Note,
 }
-
-/// What was done, such as `refunded by hand`: 1 to 500 characters on one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolutionNote(String);
-
-const MAX_NOTE: usize = 500;
 
 impl Payment {
     /// Whether it waits for the operator: nothing was given for it, or less than was paid.
     pub const fn is_open(&self) -> bool {
         self.resolution.is_none() && (self.outcome.gave_nothing() || self.excess.get() > 0)
-    }
-}
-
-impl ResolutionNote {
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let text = text.trim();
-        if text.is_empty() || text.chars().count() > MAX_NOTE || text.chars().any(char::is_control) {
-            return Err(Invalid::new(format!(
-                "a note is one line of 1 to {MAX_NOTE} characters that says what was done"
-            )));
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -114,20 +92,6 @@ impl Outcome {
         match self {
             Self::Applied | Self::AppliedLate => false,
             Self::RefundDue | Self::Orphaned | Self::Underpaid => true,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_note_is_one_line_within_its_bounds() {
-        assert_eq!(ResolutionNote::parse("  refunded \n").unwrap().as_str(), "refunded");
-        assert!(ResolutionNote::parse(&"ü".repeat(500)).is_ok());
-        for bad in ["", " \t", "one\ntwo", &"ü".repeat(501)] {
-            assert!(ResolutionNote::parse(bad).is_err(), "{bad:?}");
         }
     }
 }

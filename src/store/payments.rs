@@ -8,7 +8,8 @@ use super::row::{Record, to_bigint};
 use super::{Result, Store, Tx};
 use crate::domain::Invalid;
 use crate::domain::money::Msats;
-use crate::domain::payment::{Evidence, Outcome, Payment, Provider, Resolution, ResolutionNote};
+use crate::domain::note::Note;
+use crate::domain::payment::{Evidence, Outcome, Payment, Provider, Resolution};
 use crate::domain::time::Timestamp;
 
 macro_rules! select_payments {
@@ -164,7 +165,7 @@ impl Tx {
     }
 
     /// Marks a payment as dealt with; false where it was already.
-    pub async fn resolve_payment(&mut self, id: Uuid, note: &ResolutionNote, now: Timestamp) -> Result<bool> {
+    pub async fn resolve_payment(&mut self, id: Uuid, note: &Note, now: Timestamp) -> Result<bool> {
         let done =
             sqlx::query("UPDATE payments SET resolved_at = $2, resolution = $3 WHERE id = $1 AND resolved_at IS NULL")
                 .bind(id.to_string())
@@ -204,5 +205,5 @@ fn resolution_from(record: &Record<'_>) -> Result<Option<Resolution>> {
     let (Some(at), Some(note)) = (record.optional_time("resolved_at")?, record.optional_text("resolution")?) else {
         return Ok(None);
     };
-    Ok(Some(Resolution { at, note: record.parsed("resolution", ResolutionNote::parse(&note))? }))
+    Ok(Some(Resolution { at, note: record.parsed("resolution", Note::parse(&note))? }))
 }

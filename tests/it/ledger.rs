@@ -11,8 +11,9 @@ use wiretoll::app::{Error, Unavailable, reconcile};
 use wiretoll::domain::event::Subject;
 use wiretoll::domain::keys::PublicKey;
 use wiretoll::domain::lightning::PaymentHash;
+use wiretoll::domain::note::Note;
 use wiretoll::domain::order::{ClaimBy, OrderKind, OrderState};
-use wiretoll::domain::payment::{Outcome, Payment, Provider, ResolutionNote};
+use wiretoll::domain::payment::{Outcome, Payment, Provider};
 use wiretoll::domain::server::ServerId;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::payer::PaymentOrder;
@@ -90,7 +91,7 @@ async fn ledger(shop: &Shop, hash: &str) -> Option<Payment> {
     shop.app().store.payment(Provider::Lightning, hash).await.unwrap()
 }
 
-async fn events_of(shop: &Shop, subject: Subject) -> Vec<String> {
+async fn events_of(shop: &Shop, subject: Subject<'_>) -> Vec<String> {
     let events = shop.app().store.events_of(subject).await.unwrap();
     events.into_iter().map(|event| event.event_type).collect()
 }
@@ -109,8 +110,8 @@ fn a_month(hash: &str) -> Adoption {
     Adoption { payment: named(hash), months: 1, bought, amount: AmountCheck::Fits }
 }
 
-fn note(text: &str) -> ResolutionNote {
-    ResolutionNote::parse(text).unwrap()
+fn note(text: &str) -> Note {
+    Note::parse(text).unwrap()
 }
 
 async fn scenario_52_an_adopted_orphan_is_the_order_that_it_was(on: On) {

@@ -3,8 +3,8 @@
 use wiretoll::app::Error;
 use wiretoll::app::adopt_payment::{Adoption, AmountCheck, Bought, adopt_payment};
 use wiretoll::app::resolve_payment::{PaymentName, Resolved, resolve_payment};
+use wiretoll::domain::note::Note;
 use wiretoll::domain::order::ClaimBy;
-use wiretoll::domain::payment::ResolutionNote;
 use wiretoll::domain::server::ServerId;
 
 use super::Story;
@@ -25,7 +25,7 @@ impl Story<'_> {
     }
 
     pub async fn resolve(&mut self, number: usize) {
-        let note = ResolutionNote::parse("dealt with").unwrap();
+        let note = Note::parse("dealt with").unwrap();
         let name = PaymentName::PaymentHash(self.made[number].hash);
         let resolved = match resolve_payment(&self.app, name, &note).await {
             Ok(Resolved::Now(_)) => Some(true),
