@@ -17,7 +17,7 @@ use crate::domain::lightning::PaymentHash;
 use crate::domain::order::{ClaimBy, Order, OrderKind, OrderState};
 use crate::domain::peer::Binding;
 use crate::domain::server::Server;
-use crate::domain::subscription::Subscription;
+use crate::domain::subscription::{Standing, Subscription};
 use crate::random;
 use crate::store::{KeyOwner, SealedKey, StoredPeer, Tx};
 use crate::wireguard::config_text::{ClientConfig, Options};
@@ -96,6 +96,9 @@ async fn proven_order(app: &App, claim: &Claim) -> Result<Order, Error> {
 async fn deliver(app: &App, claim: &Claim, order: &Order, subscription: Uuid) -> Result<Claimed, Error> {
     let missing = || Error::NotFound(NO_SUCH_ORDER);
     let subscription = app.store.subscription(subscription).await?.ok_or_else(missing)?;
+    if subscription.standing == Standing::Revoked {
+        return Err(Error::Revoked);
+    }
     // After the hold the slot is somebody else's.
     let peer = app.store.peer_of(subscription.id).await?.ok_or_else(missing)?;
     // Before anything is bound: what cannot be answered changes nothing.

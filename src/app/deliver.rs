@@ -7,7 +7,7 @@ use super::{App, Error, secrets};
 use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::PublicKey;
 use crate::domain::order::{Order, OrderKind};
-use crate::domain::subscription::{Grant, Standing, Subscription, ends_at};
+use crate::domain::subscription::{Cause, Grant, Span, Standing, Subscription, ends_at};
 use crate::domain::time::Timestamp;
 use crate::store::{KeyOwner, Reservation, Tx};
 
@@ -30,7 +30,7 @@ pub async fn deliver(app: &App, tx: &mut Tx, order: &Order, at: Timestamp, now: 
         OrderKind::Renewal(subscription) => Some(subscription),
         OrderKind::New => holder_of(tx, order.public_key).await?,
     };
-    let grant = Grant { months: order.months, granted_at: at };
+    let grant = Grant { span: Span::Months(order.months), granted_at: at };
     match target {
         Some(subscription) => extend(app, tx, order, subscription, grant, now).await,
         None => found(app, tx, order, grant, now).await,
@@ -52,6 +52,7 @@ async fn found(app: &App, tx: &mut Tx, order: &Order, grant: Grant, now: Timesta
         server_id: order.server_id.clone(),
         ends_at: ends_at([grant]).map_err(Error::Broken)?,
         standing: Standing::Held,
+        suspended_at: None,
         created_at: now,
         revision: 0,
     };
@@ -59,7 +60,7 @@ async fn found(app: &App, tx: &mut Tx, order: &Order, grant: Grant, now: Timesta
         return Ok(Delivered::Nothing);
     }
     tx.insert_subscription(&subscription).await?;
-    tx.insert_grant(app.new_id(), subscription.id, order.id, "purchase", grant).await?;
+    tx.insert_grant(app.new_id(), subscription.id, Cause::Purchase(order.id), grant).await?;
     if let Some(key) = order.public_key
         && !bind(app, tx, subscription.id, key, now).await?
     {
@@ -90,7 +91,7 @@ async fn extend(
     if !possible {
         return Ok(Delivered::Nothing);
     }
-    tx.insert_grant(app.new_id(), subscription.id, order.id, "renewal", grant).await?;
+    tx.insert_grant(app.new_id(), subscription.id, Cause::Renewal(order.id), grant).await?;
     let grants = tx.grants(subscription.id).await?;
     let end = ends_at(grants.into_iter().map(|(_, grant)| grant)).map_err(Error::Broken)?;
     tx.set_end(subscription.id, end, Standing::Held).await?;
@@ -111,11 +112,25 @@ async fn restore(
     if !give_slot(app, tx, order, subscription, now).await? {
         return Ok(false);
     }
-    if let Some(key) = tx.last_key(subscription.id).await? {
-        // Where somebody else has the key by now, the founder binds another one by a claim.
-        bind(app, tx, subscription.id, key, now).await?;
-    }
+    bind_last_key(app, tx, subscription.id, now).await?;
     Ok(true)
+}
+
+/// The same without an order, by the operator's word.
+pub async fn restore_any(app: &App, tx: &mut Tx, subscription: &Subscription, now: Timestamp) -> Result<bool, Error> {
+    if !take_slot(app, tx, subscription, now).await? {
+        return Ok(false);
+    }
+    bind_last_key(app, tx, subscription.id, now).await?;
+    Ok(true)
+}
+
+/// Where somebody else has the key by now, the founder binds another one by a claim.
+async fn bind_last_key(app: &App, tx: &mut Tx, subscription: Uuid, now: Timestamp) -> Result<(), Error> {
+    if let Some(key) = tx.last_key(subscription).await? {
+        bind(app, tx, subscription, key, now).await?;
+    }
+    Ok(())
 }
 
 /// The slot that the order reserved; where it expired meanwhile, any that is free.
@@ -123,6 +138,10 @@ async fn give_slot(app: &App, tx: &mut Tx, order: &Order, to: &Subscription, now
     if tx.hold_reserved_slot(order.id, to.id).await?.is_some() {
         return Ok(true);
     }
+    take_slot(app, tx, to, now).await
+}
+
+async fn take_slot(app: &App, tx: &mut Tx, to: &Subscription, now: Timestamp) -> Result<bool, Error> {
     let taken = tx.take_slot(&to.server_id, to.id, app.new_id(), now).await?;
     Ok(matches!(taken, Reservation::Taken(_)))
 }

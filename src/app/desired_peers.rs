@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
+use serde_json::json;
 use uuid::Uuid;
 
+use super::operator::By;
 use super::{App, Error, secrets};
 use crate::domain::Invalid;
 use crate::domain::desired::{Change, Delta, Desired, DesiredPeer, Snapshot, Terms, Update};
+use crate::domain::event::{EventType, Subject};
 use crate::domain::server::{Server, ServerId};
 use crate::store::{InstalledPeer, ServerState};
 
@@ -31,7 +34,7 @@ pub async fn desired_peers(app: &App, id: &ServerId, known: Option<Known>) -> Re
     let known = known.filter(|known| known.epoch == state.epoch);
     if known.is_some_and(|known| known.revision > state.revision) {
         tracing::error!(server = %id, "its agent is ahead of this database: an older backup was restored");
-        begin_epoch(app).await?;
+        begin_epoch(app, By::Agent).await?;
         state = server_state(app, id).await?;
         return Ok(Some(snapshot(app, server, &state).await?));
     }
@@ -48,10 +51,18 @@ pub async fn server_state(app: &App, id: &ServerId) -> Result<ServerState, Error
 }
 
 /// From here on no agent's revision counts as known: all of them are compared anew. `wiretoll db restored` says it by hand.
-pub async fn begin_epoch(app: &App) -> Result<(), Error> {
+pub async fn begin_epoch(app: &App, by: By<'_>) -> Result<(), Error> {
+    let now = app.clock.now();
     let mut tx = app.store.begin().await?;
-    tx.renew_epoch(app.new_id(), app.clock.now()).await?;
+    tx.renew_epoch(app.new_id(), now).await?;
+    for server in &app.shop.servers {
+        let data = by.tells(&json!({}));
+        tx.record(app.new_id(), EventType::ServerEpochBegan, Subject::Server(&server.id), &data, now).await?;
+    }
     tx.commit().await?;
+    for server in &app.shop.servers {
+        app.server_changes.announce(&server.id);
+    }
     Ok(())
 }
 

@@ -20,7 +20,7 @@ pub struct Explained {
     pub events: Vec<Event>,
     pub payments: Vec<Payment>,
     pub subscription: Option<Subscription>,
-    pub grants: Vec<(Uuid, Grant)>,
+    pub grants: Vec<(Option<Uuid>, Grant)>,
     pub peer: Option<StoredPeer>,
     /// What the node says of its invoice now.
     pub node: Result<Option<NodeInvoice>, lnd::Error>,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{App, Error};
 use crate::domain::Invalid;
 use crate::domain::order::Order;
-use crate::domain::subscription::{Grant, Subscription, ends_at};
+use crate::domain::subscription::{Grant, Span, Subscription, ends_at};
 use crate::domain::time::Timestamp;
 
 /// The end of a subscription before and after a renewal.
@@ -21,14 +21,14 @@ pub async fn extension(app: &App, order: &Order, subscription: &Subscription) ->
     if let Some(done) = made_by(order.id, &grants).map_err(Error::Broken)? {
         return Ok(done);
     }
-    let next = Grant { months: order.months, granted_at: app.clock.now() };
+    let next = Grant { span: Span::Months(order.months), granted_at: app.clock.now() };
     let new_end = ends_at(grants.into_iter().map(|(_, grant)| grant).chain([next])).map_err(Error::Broken)?;
     Ok(Extension { old_end: subscription.ends_at, new_end })
 }
 
 /// The ends before and after the grant of one order.
-fn made_by(order: Uuid, grants: &[(Uuid, Grant)]) -> Result<Option<Extension>, Invalid> {
-    let Some(position) = grants.iter().position(|(by, _)| *by == order) else { return Ok(None) };
+fn made_by(order: Uuid, grants: &[(Option<Uuid>, Grant)]) -> Result<Option<Extension>, Invalid> {
+    let Some(position) = grants.iter().position(|(by, _)| *by == Some(order)) else { return Ok(None) };
     let end_after = |count: usize| ends_at(grants.iter().take(count).map(|(_, grant)| *grant));
     let new_end = end_after(position + 1)?;
     let old_end = end_after(position).unwrap_or(new_end);

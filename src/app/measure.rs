@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::silent_agents::silence;
 use super::{App, Error};
 use crate::domain::time::MINUTE;
 use crate::metrics::readings::{Readings, ServerUse, Stored};
@@ -40,6 +41,7 @@ async fn stored(app: &App) -> Result<Stored, Error> {
     let now = app.clock.now();
     let orders = app.store.count_open_orders(now.plus_millis(-OVERDUE_AFTER)).await?;
     let occupancy = app.store.occupancy(now).await?;
+    let states = app.store.server_states().await?;
     let waiting = app.store.count_waiting_payments().await?;
     let of_payments = waiting.gave_nothing.into_iter().map(|(outcome, count)| (outcome.name(), count));
     Ok(Stored {
@@ -50,6 +52,7 @@ async fn stored(app: &App) -> Result<Stored, Error> {
         not_claimable: of_payments.chain([("server_without_key", on_servers_without_key(app, &occupancy))]).collect(),
         overpaid: waiting.overpaid,
         servers: occupancy.iter().map(server_use).collect(),
+        agents: states.iter().filter_map(|state| Some((state.id.to_string(), silence(app, state)?))).collect(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! be recovered, and returns domain types. No transaction is open while the node is asked.
 
 pub mod adopt_payment;
+pub mod allow_removals;
 pub mod apply_invoice;
 pub mod ask_node;
 pub mod changes;
@@ -13,24 +14,35 @@ pub mod claim;
 pub mod close_orders;
 pub mod deliver;
 pub mod desired_peers;
+pub mod drain;
 pub mod explain;
+pub mod extend;
 pub mod extension;
+pub mod find_subscription;
 pub mod list_servers;
 pub mod measure;
 pub mod node_health;
 pub mod open_order;
+pub mod operator;
 pub mod place_order;
+pub mod port_holders;
 pub mod price;
 pub mod reconcile;
+pub mod rekey;
 pub mod release;
 pub mod renew;
 pub mod request_invoice;
 pub mod resolve_payment;
+pub mod revoke;
 pub mod secrets;
 pub mod server_keys;
 pub mod settle;
+pub mod show_subscription;
+pub mod silent_agents;
 pub mod subscription_status;
+pub mod suspend;
 pub mod take_report;
+pub mod unthrottle;
 pub mod wait_installed;
 
 use std::sync::Arc;

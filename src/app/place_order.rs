@@ -119,12 +119,13 @@ fn sellable(app: &App, server: &Server) -> Result<(), Error> {
 async fn check_key(app: &App, key: Option<PublicKey>, server: &Server) -> Result<(), Error> {
     let Some(key) = key else { return Ok(()) };
     app.check_customer_key(key)?;
-    let Some(KeyOwner::Held(owner)) = app.store.key_owner(key).await? else { return Ok(()) };
-    let Some(subscription) = app.store.subscription(owner).await? else { return Ok(()) };
+    let Some(owner) = app.store.key_owner(key).await? else { return Ok(()) };
+    let (KeyOwner::Held(id) | KeyOwner::Released(id)) = owner;
+    let Some(subscription) = app.store.subscription(id).await? else { return Ok(()) };
     if subscription.standing == Standing::Revoked {
         return Err(Error::Revoked);
     }
-    if subscription.server_id == server.id {
+    if subscription.server_id == server.id || owner == KeyOwner::Released(id) {
         return Ok(());
     }
     let theirs = subscription.server_id;

@@ -5,7 +5,10 @@ use serde_json::json;
 use super::open_order::KEY_KEPT;
 use super::{App, Error};
 use crate::domain::event::{EventType, Subject};
+use crate::domain::keys::PublicKey;
 use crate::domain::subscription::{Standing, Subscription};
+use crate::domain::time::Timestamp;
+use crate::store::Tx;
 
 const AT_ONCE: u32 = 200;
 
@@ -44,12 +47,24 @@ async fn release(app: &App, ended: &Subscription) -> Result<bool, Error> {
 pub async fn erase_private_keys(app: &App) -> Result<usize, Error> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
+    let erased = erase_due(app, &mut tx, now).await?;
+    tx.commit().await?;
+    Ok(erased)
+}
+
+/// Erases a key's private half now, if that was made here.
+pub async fn erase_key_made_here(app: &App, tx: &mut Tx, key: PublicKey, now: Timestamp) -> Result<(), Error> {
+    tx.erase_private_key_at(key, now).await?;
+    erase_due(app, tx, now).await?;
+    Ok(())
+}
+
+async fn erase_due(app: &App, tx: &mut Tx, now: Timestamp) -> Result<usize, Error> {
     let orders = tx.erase_private_keys(now).await?;
     for order in &orders {
         tx.lock_order(*order).await?;
         tx.record(app.new_id(), EventType::ClaimKeyErased, Subject::Order(*order), &json!({}), now).await?;
     }
-    tx.commit().await?;
     Ok(orders.len())
 }
 

@@ -30,6 +30,6 @@ pub async fn subscription_status(app: &App, key: PublicKey) -> Result<Status, Er
     };
     let now = app.clock.now();
     let used = app.store.used(subscription.id, &month_of(now)).await?;
-    let enabled = subscription.is_active(now) && !used.suspended;
+    let enabled = subscription.is_active(now);
     Ok(Status { subscription, server, port, enabled, used })
 }

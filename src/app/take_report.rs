@@ -1,5 +1,6 @@
 //! What an agent says: who it is, what it has installed, what was used. Slots are given back on its word alone.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -12,13 +13,15 @@ use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::PublicKey;
 use crate::domain::plan::BANDWIDTH_LIMIT_GB;
 use crate::domain::server::{Server, ServerId};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY, Timestamp};
 use crate::store::{AgentWord, ServerState, Tx};
 
 /// A second agent for one server is refused until the first one was silent for so long.
 pub const AGENT_SILENCE: Duration = Duration::from_secs(90);
 /// Peers whose usage is stored in one transaction, so that a long report does not hold up settlements.
 const USAGES_AT_ONCE: usize = 100;
+/// A private key that was made here, from the first handshake with it.
+const KEPT_AFTER_HANDSHAKE: i64 = DAY;
 /// 10^9 bytes, inner, up and down together.
 const BYTES_PER_GB: i64 = 1_000_000_000;
 
@@ -79,16 +82,42 @@ async fn hear(app: &App, state: &ServerState, report: &Report) -> Result<(), Err
     let now = app.clock.now();
     let applied = report.applied.as_ref().filter(|applied| applied.epoch == state.epoch);
     let applied_revision = applied.map_or(-1, |applied| applied.revision.min(state.revision));
-    let word = AgentWord { agent_id: report.agent_id, public_key: report.public_key, applied_revision, at: now };
+    let word = AgentWord {
+        agent_id: report.agent_id,
+        public_key: report.public_key,
+        applied_revision,
+        withheld_peers: i64::try_from(report.withheld.len()).unwrap_or(i64::MAX),
+        at: now,
+    };
     let mut tx = app.store.begin().await?;
     tx.hear_agent(&state.id, word).await?;
-    let free_from = now.plus_millis(app.shop.holds.quarantine_millis);
-    let freed = tx.confirm_removals(&state.id, applied_revision, free_from).await?;
+    let freed = confirm_removals(app, &mut tx, state, report, applied_revision).await?;
     tx.commit().await?;
     if freed > 0 {
         tracing::info!(server = %state.id, freed, "its agent took peers away; their slots rest now");
     }
     Ok(())
+}
+
+/// Gives back the slots of peers that the agent has taken away; those that it keeps for now stay taken.
+async fn confirm_removals(
+    app: &App,
+    tx: &mut Tx,
+    state: &ServerState,
+    report: &Report,
+    applied: i64,
+) -> Result<usize, Error> {
+    let now = app.clock.now();
+    let kept: HashSet<Uuid> = report.withheld.iter().map(|peer| peer.id).collect();
+    let mut gone = tx.awaited_removals(&state.id, applied).await?;
+    gone.retain(|peer| !kept.contains(peer));
+    for peer in &gone {
+        tx.confirm_removal(*peer, now.plus_millis(app.shop.holds.quarantine_millis), now).await?;
+    }
+    if !gone.is_empty() {
+        tx.prune(&state.id, applied).await?;
+    }
+    Ok(gone.len())
 }
 
 /// Peers that the agent has and this database forgot, because a backup was restored: the key of one whose slot was paid
@@ -122,16 +151,30 @@ async fn bind_again(app: &App, tx: &mut Tx, subscription: Uuid, peer: &DesiredPe
 
 async fn store_usage(app: &App, server: &ServerId, usages: &[Usage]) -> Result<(), Error> {
     let month = month_of(app.clock.now());
-    let limit = i64::from(BANDWIDTH_LIMIT_GB) * BYTES_PER_GB;
     let mut tx = app.store.begin().await?;
     for usage in usages {
         let Some(used) = tx.add_usage(server, usage, &month).await? else { continue };
-        if used.bytes >= limit && tx.set_throttled(used.subscription, true).await? {
+        if let Some(seen_at) = usage.handshake_at.filter(|_| used.is_first_handshake) {
+            keep_key_no_longer(app, &mut tx, used.subscription, seen_at).await?;
+        }
+        if used.bytes >= bandwidth_limit() && tx.set_throttled(used.subscription, true).await? {
             tracing::info!(subscription = %used.subscription, "over its bandwidth for this month: slowed down");
         }
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// The key is in use, so its customer has it: what was made here need not be kept.
+async fn keep_key_no_longer(app: &App, tx: &mut Tx, subscription: Uuid, seen_at: Timestamp) -> Result<(), Error> {
+    let Some(binding) = tx.peer_of(subscription).await?.and_then(|peer| peer.binding) else { return Ok(()) };
+    let erase_at = seen_at.min(app.clock.now()).plus_millis(KEPT_AFTER_HANDSHAKE);
+    Ok(tx.erase_private_key_at(binding.public_key, erase_at).await?)
+}
+
+/// Bytes that a subscription may use in a month before it is slowed down.
+pub fn bandwidth_limit() -> i64 {
+    i64::from(BANDWIDTH_LIMIT_GB) * BYTES_PER_GB
 }
 
 /// A calendar month in UTC, such as 2026-11.

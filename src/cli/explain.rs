@@ -7,9 +7,11 @@ use super::{ConfigFile, output};
 use crate::app::App;
 use crate::app::explain::{Explained, ExplainedOrphan, OrderName, explain, explain_orphan};
 use crate::clock::Clock;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Subject};
 use crate::domain::lightning::PaymentHash;
 use crate::domain::payment::{Outcome, Payment};
+use crate::domain::server::ServerId;
+use crate::domain::subscription::Grant;
 use crate::lifecycle;
 use crate::lnd::{self, InvoiceState, NodeInvoice};
 
@@ -18,18 +20,29 @@ use crate::lnd::{self, InvoiceState, NodeInvoice};
 pub struct Explain {
     #[command(flatten)]
     config: ConfigFile,
-    /// A payment hash (64 hexadecimal digits), an order id, or a payment id of `payment list`.
+    /// A payment hash (64 hexadecimal digits), an order id, a payment id of `payment list`, or a server's id.
     order: String,
 }
 
 impl Explain {
     pub async fn run(&self) -> anyhow::Result<()> {
-        let name = parse(&self.order)?;
-        let app = lifecycle::inspect(&self.config.load_beside_database()?, Clock::System).await?;
-        let lines = tell(&app, name).await?;
+        let config = self.config.load_beside_database()?;
+        let server = config.servers.iter().map(|server| server.id.clone()).find(|id| id.as_str() == self.order);
+        let name = if server.is_some() { None } else { Some(parse(&self.order)?) };
+        let app = lifecycle::inspect(&config, Clock::System).await?;
+        let lines = match (server, name) {
+            (Some(server), _) => tell_of_server(&app, &server).await?,
+            (None, Some(name)) => tell(&app, name).await?,
+            (None, None) => Vec::new(),
+        };
         app.store.close().await;
         output::print(lines.join("\n"))
     }
+}
+
+async fn tell_of_server(app: &App, server: &ServerId) -> anyhow::Result<Vec<String>> {
+    let events = app.store.events_of(Subject::Server(server)).await?;
+    Ok(std::iter::once(format!("server        {server}")).chain(event_lines(&events)).collect())
 }
 
 async fn tell(app: &App, name: OrderName) -> anyhow::Result<Vec<String>> {
@@ -86,7 +99,7 @@ fn orphan_lines(orphan: &ExplainedOrphan) -> Vec<String> {
     lines
 }
 
-fn event_lines(events: &[Event]) -> Vec<String> {
+pub fn event_lines(events: &[Event]) -> Vec<String> {
     let line = |event: &Event| format!("  {}  {:<22} {}", event.occurred_at, event.event_type, event.data);
     std::iter::once("events".to_owned()).chain(events.iter().map(line)).collect()
 }
@@ -131,9 +144,7 @@ const fn task(payment: &Payment) -> &'static str {
 fn subscription_lines(explained: &Explained) -> Vec<String> {
     let Some(subscription) = &explained.subscription else { return Vec::new() };
     let mut lines = vec![format!("subscription  {} until {}", subscription.id, subscription.ends_at)];
-    for (order, grant) in &explained.grants {
-        lines.push(format!("grant         {} months at {} by order {order}", grant.months, grant.granted_at));
-    }
+    lines.extend(explained.grants.iter().map(grant_line));
     match &explained.peer {
         Some(peer) => {
             let bound = peer.binding.as_ref().map_or("no key yet".to_owned(), |key| key.public_key.to_string());
@@ -142,6 +153,12 @@ fn subscription_lines(explained: &Explained) -> Vec<String> {
         None => lines.push("peer          none: the hold has ended".to_owned()),
     }
     lines
+}
+
+/// One reason why a subscription lasts longer.
+pub fn grant_line((order, grant): &(Option<Uuid>, Grant)) -> String {
+    let by = order.map_or_else(|| "the operator".to_owned(), |order| format!("order {order}"));
+    format!("grant         {} at {} by {by}", grant.span, grant.granted_at)
 }
 
 fn node_line(node: &Result<Option<NodeInvoice>, lnd::Error>) -> String {

@@ -3,6 +3,7 @@
 mod agent;
 mod backup;
 mod config;
+mod db;
 mod demo;
 mod dev;
 mod embedded;
@@ -15,7 +16,9 @@ mod output;
 mod parse;
 mod payment;
 mod serve;
+mod server;
 mod simulator;
+mod subscription;
 mod table;
 
 use std::ffi::OsString;
@@ -65,6 +68,15 @@ enum Command {
     /// Lists the ledger's payments, and marks those that waited for you as dealt with.
     #[command(subcommand)]
     Payment(payment::PaymentCommand),
+    /// Lists servers with their agents, and stops or resumes sales on one.
+    #[command(subcommand)]
+    Server(server::ServerCommand),
+    /// Lists subscriptions, shows one, and extends, suspends, revokes or rekeys it.
+    #[command(subcommand)]
+    Subscription(subscription::SubscriptionCommand),
+    /// What has to be said of the database after it was restored.
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// The API's OpenAPI 3.1 document.
     Openapi,
     /// Copies the SQLite database while it is in use.
@@ -130,6 +142,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Explain(explain) => explain.run().await,
         Command::Order(order) => order.run().await,
         Command::Payment(payment) => payment.run().await,
+        Command::Server(server) => server.run().await,
+        Command::Subscription(subscription) => subscription.run().await,
+        Command::Db(db) => db.run().await,
         Command::Openapi => openapi::run(),
         Command::Backup(backup) => backup.run().await,
     }

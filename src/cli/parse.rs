@@ -2,10 +2,12 @@
 
 use uuid::Uuid;
 
+use crate::app::find_subscription::SubscriptionName;
 use crate::app::resolve_payment::PaymentName;
 use crate::domain::Invalid;
 use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
+use crate::domain::note::Note;
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
 
@@ -22,6 +24,23 @@ pub fn server_id(text: &str) -> Result<ServerId, Invalid> {
 
 pub fn public_key(text: &str) -> Result<PublicKey, Invalid> {
     PublicKey::parse(text)
+}
+
+pub fn note(text: &str) -> Result<Note, Invalid> {
+    Note::parse(text)
+}
+
+pub fn subscription_name(text: &str) -> Result<SubscriptionName, Invalid> {
+    if let Ok(id) = Uuid::parse_str(text) {
+        return Ok(SubscriptionName::Id(id));
+    }
+    let key = PublicKey::parse(text).map(SubscriptionName::PublicKey);
+    key.or_else(|_| PaymentHash::parse(text).map(SubscriptionName::PaymentHash)).map_err(|_| {
+        Invalid::new(
+            "expected a subscription id (a UUID, see `wiretoll subscription list`), a WireGuard public key, or the \
+             payment hash of an order",
+        )
+    })
 }
 
 pub fn payment_name(text: &str) -> anyhow::Result<PaymentName> {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::server::ServerId;
 use super::time::Timestamp;
 
 /// The version of the data of every event type; raised when a field changes its meaning.
@@ -28,16 +29,29 @@ pub enum EventType {
     SubscriptionCreated,
     SubscriptionRenewed,
     SubscriptionReleased,
+    /// By the operator, as all that follow to the next comment.
+    SubscriptionExtended,
+    SubscriptionSuspended,
+    SubscriptionResumed,
+    SubscriptionRevoked,
+    SubscriptionRekeyed,
+    ServerDrained,
+    ServerUndrained,
+    ServerRemovalsAllowed,
+    /// What its agent has is compared anew, because the database was restored.
+    ServerEpochBegan,
+    /// By claims and time.
     ClaimBound,
     ClaimKeyErased,
 }
 
 /// What it happened to; events of one subject are numbered without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub enum Subject<'a> {
     Order(Uuid),
     Subscription(Uuid),
     Payment(Uuid),
+    Server(&'a ServerId),
 }
 
 /// An event as it is read back.
@@ -67,24 +81,35 @@ impl EventType {
             Self::SubscriptionCreated => "subscription.created",
             Self::SubscriptionRenewed => "subscription.renewed",
             Self::SubscriptionReleased => "subscription.released",
+            Self::SubscriptionExtended => "subscription.extended",
+            Self::SubscriptionSuspended => "subscription.suspended",
+            Self::SubscriptionResumed => "subscription.resumed",
+            Self::SubscriptionRevoked => "subscription.revoked",
+            Self::SubscriptionRekeyed => "subscription.rekeyed",
+            Self::ServerDrained => "server.drained",
+            Self::ServerUndrained => "server.undrained",
+            Self::ServerRemovalsAllowed => "server.removals_allowed",
+            Self::ServerEpochBegan => "server.epoch_began",
             Self::ClaimBound => "claim.bound",
             Self::ClaimKeyErased => "claim.key_erased",
         }
     }
 }
 
-impl Subject {
+impl Subject<'_> {
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Order(_) => "order",
             Self::Subscription(_) => "subscription",
             Self::Payment(_) => "payment",
+            Self::Server(_) => "server",
         }
     }
 
-    pub const fn id(self) -> Uuid {
+    pub fn id(self) -> String {
         match self {
-            Self::Order(id) | Self::Subscription(id) | Self::Payment(id) => id,
+            Self::Order(id) | Self::Subscription(id) | Self::Payment(id) => id.to_string(),
+            Self::Server(id) => id.to_string(),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod interface_name;
 pub mod keys;
 pub mod lightning;
 pub mod money;
+pub mod note;
 pub mod order;
 pub mod payment;
 pub mod peer;

@@ -151,6 +151,12 @@ impl Pool {
         u16::try_from(port).map_err(|_| Invalid::new("a slot beyond the last port"))
     }
 
+    /// The slot whose public port this is.
+    pub fn slot_of_port(&self, port: u16) -> Option<Slot> {
+        let n = port.checked_sub(self.first_port)?;
+        Some(Slot(u32::from(n))).filter(|slot| slot.0 < self.capacity)
+    }
+
     fn contains(&self, slot: Slot) -> Result<(), Invalid> {
         if slot.0 < Self::most_slots(self.network, self.first_port) {
             Ok(())

@@ -1,5 +1,7 @@
 //! A subscription: an entitlement whose end is the fold of its grants.
 
+use std::fmt;
+
 use uuid::Uuid;
 
 use super::Invalid;
@@ -15,6 +17,8 @@ pub struct Subscription {
     pub server_id: ServerId,
     pub ends_at: Timestamp,
     pub standing: Standing,
+    /// Since when the operator lets none of its traffic pass.
+    pub suspended_at: Option<Timestamp>,
     pub created_at: Timestamp,
     /// Counts the changes that a client can see.
     pub revision: i64,
@@ -34,9 +38,43 @@ pub enum Standing {
 /// One reason why a subscription lasts longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
-    pub months: u32,
+    pub span: Span,
     /// When it was granted: the payment's settle date, never in the future of our clock.
     pub granted_at: Timestamp,
+}
+
+/// Why it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The order that founded it.
+    Purchase(Uuid),
+    Renewal(Uuid),
+    /// By hand.
+    Operator,
+}
+
+/// How much longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// Of the calendar, in UTC.
+    Months(u32),
+    /// 24 hours each.
+    Days(u32),
+}
+
+/// Where a subscription stands, as an operator asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Before its end.
+    Active,
+    /// After its end, while its traffic still passes.
+    Lapsed,
+    /// Slot and key are kept for a late renewal, and no traffic passes.
+    Held,
+    /// The operator lets no traffic pass.
+    Suspended,
+    Released,
+    Revoked,
 }
 
 /// How long a subscription's things outlive its end.
@@ -64,8 +102,53 @@ impl Subscription {
         self.ends_at.plus_millis(holds.hold_millis)
     }
 
+    /// Whether its traffic is to pass, as a customer is told.
     pub fn is_active(&self, now: Timestamp) -> bool {
-        self.standing != Standing::Revoked && now < self.ends_at
+        self.standing != Standing::Revoked && self.suspended_at.is_none() && now < self.ends_at
+    }
+
+    pub fn stage(&self, now: Timestamp, holds: Holds) -> Stage {
+        match self.standing {
+            Standing::Released => Stage::Released,
+            Standing::Revoked => Stage::Revoked,
+            Standing::Held if self.suspended_at.is_some() => Stage::Suspended,
+            Standing::Held if now < self.ends_at => Stage::Active,
+            Standing::Held if now < self.ends_at.plus_millis(holds.grace_millis) => Stage::Lapsed,
+            Standing::Held => Stage::Held,
+        }
+    }
+}
+
+impl Stage {
+    pub const ALL: [Self; 6] = [Self::Active, Self::Lapsed, Self::Held, Self::Suspended, Self::Released, Self::Revoked];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Lapsed => "lapsed",
+            Self::Held => "held",
+            Self::Suspended => "suspended",
+            Self::Released => "released",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl Span {
+    fn after(self, start: Timestamp) -> Result<Timestamp, Invalid> {
+        match self {
+            Self::Months(months) => start.plus_months(months),
+            Self::Days(days) => Ok(start.plus_millis(i64::from(days) * DAY)),
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Months(months) => write!(f, "{months} months"),
+            Self::Days(days) => write!(f, "{days} days"),
+        }
     }
 }
 
@@ -77,7 +160,7 @@ pub fn ends_at(grants: impl IntoIterator<Item = Grant>) -> Result<Timestamp, Inv
     let mut end = None;
     for grant in grants {
         let start = end.unwrap_or(grant.granted_at).max(grant.granted_at);
-        end = Some(start.plus_months(grant.months)?);
+        end = Some(grant.span.after(start)?);
     }
     end.ok_or_else(|| Invalid::new("a subscription without a grant"))
 }
@@ -95,8 +178,8 @@ mod tests {
     #[test]
     fn a_renewal_before_the_end_adds_to_the_end() {
         let grants = [
-            Grant { months: 1, granted_at: at("2026-01-31T12:00:00Z") },
-            Grant { months: 1, granted_at: at("2026-02-10T12:00:00Z") },
+            Grant { span: Span::Months(1), granted_at: at("2026-01-31T12:00:00Z") },
+            Grant { span: Span::Months(1), granted_at: at("2026-02-10T12:00:00Z") },
         ];
         assert_eq!(ends_at(grants), Ok(at("2026-03-28T12:00:00Z")));
     }
@@ -104,8 +187,8 @@ mod tests {
     #[test]
     fn a_renewal_after_the_end_starts_anew() {
         let grants = [
-            Grant { months: 1, granted_at: at("2026-01-01T00:00:00Z") },
-            Grant { months: 3, granted_at: at("2026-06-15T00:00:00Z") },
+            Grant { span: Span::Months(1), granted_at: at("2026-01-01T00:00:00Z") },
+            Grant { span: Span::Months(3), granted_at: at("2026-06-15T00:00:00Z") },
         ];
         assert_eq!(ends_at(grants), Ok(at("2026-09-15T00:00:00Z")));
     }
@@ -115,22 +198,47 @@ mod tests {
         assert!(ends_at([]).is_err());
     }
 
+    fn a_span() -> impl Strategy<Value = Span> {
+        prop_oneof![(1_u32..=12).prop_map(Span::Months), (1_u32..=400).prop_map(Span::Days)]
+    }
+
+    #[test]
+    fn a_stage_is_the_clock_s_word_unless_somebody_spoke() {
+        let ends_at = at("2026-12-01T00:00:00Z");
+        let mut one = Subscription {
+            id: Uuid::from_u128(1),
+            founded_by: Uuid::from_u128(2),
+            server_id: ServerId::parse("eu-de").unwrap(),
+            ends_at,
+            standing: Standing::Held,
+            suspended_at: None,
+            created_at: at("2026-11-01T00:00:00Z"),
+            revision: 0,
+        };
+        let stage = |one: &Subscription, days: i64| one.stage(ends_at.plus_millis(days * DAY), Holds::default());
+        assert_eq!([-1, 0, 1].map(|days| stage(&one, days)), [Stage::Active, Stage::Lapsed, Stage::Held]);
+        one.suspended_at = Some(ends_at);
+        assert_eq!([-1, 0, 1].map(|days| stage(&one, days)), [Stage::Suspended; 3]);
+        one.standing = Standing::Revoked;
+        assert_eq!(stage(&one, -1), Stage::Revoked);
+    }
+
     proptest! {
-        /// Every month that was paid for is delivered after the moment it was paid.
+        /// All that was granted is delivered after the moment at which it was.
         #[test]
         fn no_grant_is_swallowed(
-            grants in proptest::collection::vec((1_u32..=12, 0_i64..4_000_000_000_000), 1..12)
+            grants in proptest::collection::vec((a_span(), 0_i64..4_000_000_000_000), 1..12)
         ) {
             let grants: Vec<_> = grants.into_iter()
-                .map(|(months, millis)| Grant { months, granted_at: Timestamp::from_millis(millis) })
+                .map(|(span, millis)| Grant { span, granted_at: Timestamp::from_millis(millis) })
                 .collect();
             let mut before = None;
             for count in 1..=grants.len() {
                 let end = ends_at(grants[..count].iter().copied()).unwrap();
                 let last = grants[count - 1];
-                prop_assert!(end >= last.granted_at.plus_months(last.months).unwrap());
+                prop_assert!(end >= last.span.after(last.granted_at).unwrap());
                 if let Some(before) = before {
-                    prop_assert!(end >= Timestamp::plus_months(before, last.months).unwrap());
+                    prop_assert!(end >= last.span.after(before).unwrap());
                 }
                 before = Some(end);
             }
@@ -140,7 +248,7 @@ mod tests {
         #[test]
         fn early_renewals_add_up(start in 0_i64..4_000_000_000_000, months in proptest::collection::vec(1_u32..=12, 1..8)) {
             let granted_at = Timestamp::from_millis(start);
-            let end = ends_at(months.iter().map(|months| Grant { months: *months, granted_at })).unwrap();
+            let end = ends_at(months.iter().map(|months| Grant { span: Span::Months(*months), granted_at })).unwrap();
             let days = end.since(granted_at) / DAY;
             let whole = i64::from(months.iter().sum::<u32>());
             // Each month that a day was clamped in may cost up to three days, once: the day stays clamped from there.

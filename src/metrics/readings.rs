@@ -45,6 +45,8 @@ pub struct Stored {
     /// Payments above the price whose excess waits for the operator.
     pub overpaid: u64,
     pub servers: Vec<ServerUse>,
+    /// Of each server that ever had an agent: since when that was not heard.
+    pub agents: Vec<(String, Duration)>,
 }
 
 /// The slots of one server.
@@ -70,6 +72,7 @@ impl Readings {
         for family in [&orders.open, &orders.invoices, &orders.slots, &payments.not_claimable, &payments.open_excess] {
             family.clear();
         }
+        table.agents.silent.clear();
         if let Some(stored) = &self.stored {
             stored.enter(table);
         }
@@ -95,6 +98,9 @@ impl Stored {
         set(&table.payments.open_excess, &labels([]), self.overpaid);
         for (reason, count) in &self.not_claimable {
             set(&table.payments.not_claimable, &labels([("reason", reason)]), *count);
+        }
+        for (server, silence) in &self.agents {
+            table.agents.silent.get_or_create(&labels([("server", server)])).set(silence.as_secs_f64());
         }
         for server in &self.servers {
             let slots = |state| labels([("server", &server.id), ("state", state)]);

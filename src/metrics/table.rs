@@ -41,6 +41,7 @@ pub struct Table {
     pub orders: Orders,
     pub payments: Payments,
     pub node: Node,
+    pub agents: Agents,
     pub database: Database,
 }
 
@@ -81,6 +82,11 @@ pub struct Node {
 }
 
 #[derive(Debug)]
+pub struct Agents {
+    pub silent: Family<Labels, Seconds>,
+}
+
+#[derive(Debug)]
 pub struct Database {
     pub up: Gauge,
     pub answer: Seconds,
@@ -108,6 +114,7 @@ impl Table {
             orders: Orders::new(&mut rows),
             payments: Payments::new(&mut rows),
             node: Node::new(&mut rows),
+            agents: Agents::new(&mut rows),
             database: Database::new(&mut rows),
         }
     }
@@ -230,6 +237,18 @@ impl Node {
                 "wiretoll_failed_sweeps",
                 "Sweeps that could not compare or apply everything",
                 Counter::default(),
+            ),
+        }
+    }
+}
+
+impl Agents {
+    fn new(rows: &mut Rows<'_>) -> Self {
+        Self {
+            silent: rows.row(
+                "wiretoll_agent_silent_seconds",
+                "Since the agent of a server was last heard, where it ever had one",
+                Family::default(),
             ),
         }
     }

@@ -26,6 +26,8 @@ pub struct ServerState {
     pub agent_id: Option<Uuid>,
     pub agent_seen_at: Option<Timestamp>,
     pub removals_allowed_until: Option<Timestamp>,
+    /// What its agent keeps although it is not desired any more.
+    pub withheld_peers: i64,
     pub drained_at: Option<Timestamp>,
 }
 
@@ -34,6 +36,8 @@ pub struct ServerState {
 pub struct MonthUsed {
     pub subscription: Uuid,
     pub bytes: i64,
+    /// Nobody had seen its key in use before.
+    pub is_first_handshake: bool,
 }
 
 /// What a subscription has used, as far as its server has reported.
@@ -42,7 +46,6 @@ pub struct Used {
     /// In one month, inner, both ways.
     pub bytes: i64,
     pub reported_at: Option<Timestamp>,
-    pub suspended: bool,
 }
 
 /// Who speaks for a server, and what it has installed.
@@ -52,11 +55,13 @@ pub struct AgentWord {
     pub public_key: PublicKey,
     /// -1 before anything is installed.
     pub applied_revision: i64,
+    /// How many peers it keeps although they are not desired any more.
+    pub withheld_peers: i64,
     pub at: Timestamp,
 }
 
 const STATES: &str = "SELECT servers.id AS id, epoch, peer_revision, pruned_revision, applied_revision, public_key, \
-     agent_id, agent_seen_at, removals_allowed_until, drained_at FROM servers, database_epoch ORDER BY servers.id";
+     agent_id, agent_seen_at, removals_allowed_until, withheld_peers, drained_at FROM servers, database_epoch ORDER BY servers.id";
 
 impl Store {
     pub async fn server_states(&self) -> Result<Vec<ServerState>> {
@@ -67,7 +72,7 @@ impl Store {
     /// What a subscription used in a month.
     pub async fn used(&self, subscription: Uuid, month: &str) -> Result<Used> {
         let row = sqlx::query(
-            "SELECT subscriptions.id AS id, suspended_at, agent_seen_at, bytes FROM subscriptions \
+            "SELECT subscriptions.id AS id, agent_seen_at, bytes FROM subscriptions \
              JOIN servers ON servers.id = subscriptions.server_id \
              LEFT JOIN monthly_usage ON subscription_id = subscriptions.id AND month = $2 WHERE subscriptions.id = $1",
         )
@@ -79,7 +84,6 @@ impl Store {
         Ok(Used {
             bytes: record.optional_integer("bytes")?.unwrap_or(0),
             reported_at: record.optional_time("agent_seen_at")?,
-            suspended: record.optional_time("suspended_at")?.is_some(),
         })
     }
 }
@@ -109,7 +113,7 @@ impl Tx {
     /// Writes down who speaks for a server; what it installed never goes back within one epoch.
     pub async fn hear_agent(&mut self, server: &ServerId, word: AgentWord) -> Result<()> {
         sqlx::query(
-            "UPDATE servers SET agent_id = $2, public_key = $3, agent_seen_at = $4, \
+            "UPDATE servers SET agent_id = $2, public_key = $3, agent_seen_at = $4, withheld_peers = $6, \
              applied_revision = CASE WHEN applied_revision < $5 THEN $5 ELSE applied_revision END WHERE id = $1",
         )
         .bind(server.as_str())
@@ -117,36 +121,47 @@ impl Tx {
         .bind(word.public_key.to_string())
         .bind(word.at.millis())
         .bind(word.applied_revision)
+        .bind(word.withheld_peers)
         .execute(&mut *self.inner)
         .await?;
         Ok(())
     }
 
-    /// Lets the slots of peers that the agent has taken away rest until `free_from`. Returns how many those are.
-    pub async fn confirm_removals(&mut self, server: &ServerId, applied: i64, free_from: Timestamp) -> Result<u64> {
-        let freed = sqlx::query(
-            "UPDATE slots SET peer_id = NULL, released_at = $3 WHERE server_id = $1 AND peer_id IN \
-             (SELECT peer_id FROM removed_peers WHERE server_id = $1 AND revision <= $2)",
+    /// Peers whose removal this revision of the agent's covers and that nobody has confirmed.
+    pub async fn awaited_removals(&mut self, server: &ServerId, applied: i64) -> Result<Vec<Uuid>> {
+        let rows = sqlx::query(
+            "SELECT peer_id AS id FROM removed_peers WHERE server_id = $1 AND revision <= $2 AND gone_at IS NULL",
         )
         .bind(server.as_str())
         .bind(applied)
-        .bind(free_from.millis())
-        .execute(&mut *self.inner)
-        .await?
-        .rows_affected();
-        if freed > 0 {
-            sqlx::query("DELETE FROM removed_peers WHERE server_id = $1 AND revision <= $2")
-                .bind(server.as_str())
-                .bind(applied)
-                .execute(&mut *self.inner)
-                .await?;
-            sqlx::query("UPDATE servers SET pruned_revision = $2 WHERE id = $1 AND pruned_revision < $2")
-                .bind(server.as_str())
-                .bind(applied)
-                .execute(&mut *self.inner)
-                .await?;
-        }
-        Ok(freed)
+        .fetch_all(&mut *self.inner)
+        .await?;
+        rows.iter().map(|row| Record::new("removed_peers", row).id("id")).collect()
+    }
+
+    /// The agent has taken a peer away: its slot rests until `free_from`.
+    pub async fn confirm_removal(&mut self, peer: Uuid, free_from: Timestamp, now: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE removed_peers SET gone_at = $2 WHERE peer_id = $1 AND gone_at IS NULL")
+            .bind(peer.to_string())
+            .bind(now.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        sqlx::query("UPDATE slots SET peer_id = NULL, released_at = $2 WHERE peer_id = $1")
+            .bind(peer.to_string())
+            .bind(free_from.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// A delta from before this revision would lack removals now: a snapshot is told in its place.
+    pub async fn prune(&mut self, server: &ServerId, revision: i64) -> Result<()> {
+        sqlx::query("UPDATE servers SET pruned_revision = $2 WHERE id = $1 AND pruned_revision < $2")
+            .bind(server.as_str())
+            .bind(revision)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
     }
 
     /// Adds what a peer used since its last report to its subscription's month. None for a peer that is
@@ -155,7 +170,7 @@ impl Tx {
     /// A counter that went down began anew: all of it is new.
     pub async fn add_usage(&mut self, server: &ServerId, usage: &Usage, month: &str) -> Result<Option<MonthUsed>> {
         let row = sqlx::query(
-            "SELECT id, holder_id, counter_run, counted_bytes FROM peers \
+            "SELECT id, holder_id, counter_run, counted_bytes, handshake_at FROM peers \
              WHERE id = $1 AND server_id = $2 AND holder_kind = 'subscription'",
         )
         .bind(usage.peer.to_string())
@@ -179,7 +194,8 @@ impl Tx {
         .await?;
         let subscription = record.id("holder_id")?;
         let bytes = self.add_to_month(subscription, month, new).await?;
-        Ok(Some(MonthUsed { subscription, bytes }))
+        let is_first_handshake = usage.handshake_at.is_some() && record.optional_time("handshake_at")?.is_none();
+        Ok(Some(MonthUsed { subscription, bytes, is_first_handshake }))
     }
 
     async fn add_to_month(&mut self, subscription: Uuid, month: &str, bytes: i64) -> Result<i64> {
@@ -193,24 +209,6 @@ impl Tx {
         .fetch_one(&mut *self.inner)
         .await?;
         Record::new("monthly_usage", &row).integer("bytes")
-    }
-
-    pub async fn allow_removals(&mut self, server: &ServerId, until: Option<Timestamp>) -> Result<()> {
-        sqlx::query("UPDATE servers SET removals_allowed_until = $2 WHERE id = $1")
-            .bind(server.as_str())
-            .bind(until.map(Timestamp::millis))
-            .execute(&mut *self.inner)
-            .await?;
-        Ok(())
-    }
-
-    pub async fn set_drained(&mut self, server: &ServerId, since: Option<Timestamp>) -> Result<()> {
-        sqlx::query("UPDATE servers SET drained_at = $2 WHERE id = $1")
-            .bind(server.as_str())
-            .bind(since.map(Timestamp::millis))
-            .execute(&mut *self.inner)
-            .await?;
-        Ok(())
     }
 }
 
@@ -227,6 +225,7 @@ fn state_from(row: &AnyRow) -> Result<ServerState> {
         agent_id: record.optional_id("agent_id")?,
         agent_seen_at: record.optional_time("agent_seen_at")?,
         removals_allowed_until: record.optional_time("removals_allowed_until")?,
+        withheld_peers: record.integer("withheld_peers")?,
         drained_at: record.optional_time("drained_at")?,
     })
 }

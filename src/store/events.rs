@@ -13,13 +13,13 @@ use crate::domain::time::Timestamp;
 
 impl Store {
     /// Everything that happened to a subject, in order.
-    pub async fn events_of(&self, subject: Subject) -> Result<Vec<Event>> {
+    pub async fn events_of(&self, subject: Subject<'_>) -> Result<Vec<Event>> {
         let rows = sqlx::query(
             "SELECT id, type, sequence, occurred_at, data FROM events \
              WHERE subject_kind = $1 AND subject_id = $2 ORDER BY sequence",
         )
         .bind(subject.kind())
-        .bind(subject.id().to_string())
+        .bind(subject.id())
         .all_from(&self.reader)
         .await?;
         rows.iter().map(event_from).collect()
@@ -32,7 +32,7 @@ impl Tx {
         &mut self,
         id: Uuid,
         event: EventType,
-        subject: Subject,
+        subject: Subject<'_>,
         data: &Value,
         now: Timestamp,
     ) -> Result<()> {
@@ -44,7 +44,7 @@ impl Tx {
         .bind(id.to_string())
         .bind(event.name())
         .bind(subject.kind())
-        .bind(subject.id().to_string())
+        .bind(subject.id())
         .bind(now.millis())
         .bind(SCHEMA_VERSION)
         .bind(data.to_string())

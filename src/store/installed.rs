@@ -51,21 +51,25 @@ impl Store {
         rows.iter().map(installed_peer_from).collect()
     }
 
-    /// Peers that were taken away after this revision and that no agent has confirmed.
+    /// Peers that were taken away after this revision and that no agent has confirmed, and those whose key was.
     pub async fn removed_peers(&self, server: &ServerId, after: i64) -> Result<Vec<Uuid>> {
-        let rows = sqlx::query("SELECT peer_id AS id FROM removed_peers WHERE server_id = $1 AND revision > $2")
-            .bind(server.as_str())
-            .bind(after)
-            .all_from(&self.reader)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT peer_id AS id FROM removed_peers WHERE server_id = $1 AND revision > $2 AND gone_at IS NULL \
+             UNION ALL SELECT id FROM peers \
+             WHERE server_id = $1 AND revision > $2 AND public_key IS NULL AND generation > 0",
+        )
+        .bind(server.as_str())
+        .bind(after)
+        .all_from(&self.reader)
+        .await?;
         rows.iter().map(|row| Record::new("removed_peers", row).id("id")).collect()
     }
 
-    /// The subscription that holds a slot and whose key is not bound.
+    /// The subscription that holds a slot and never had a key bound; one whose key was taken away is not meant.
     pub async fn keyless_holder(&self, server: &ServerId, slot: Slot) -> Result<Option<Uuid>> {
         let row = sqlx::query(
             "SELECT holder_id AS id FROM peers WHERE server_id = $1 AND slot = $2 AND holder_kind = 'subscription' \
-             AND superseded_at IS NULL AND public_key IS NULL",
+             AND superseded_at IS NULL AND public_key IS NULL AND generation = 0",
         )
         .bind(server.as_str())
         .bind(i64::from(slot.0))
@@ -112,6 +116,22 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         Ok(())
+    }
+
+    /// Subscriptions whose peer is slowed down and that used less than `limit` bytes in this month.
+    pub async fn throttled_below(&mut self, month: &str, limit: i64, at_most: u32) -> Result<Vec<Uuid>> {
+        let rows = sqlx::query(
+            "SELECT holder_id AS id FROM peers \
+             LEFT JOIN monthly_usage ON subscription_id = holder_id AND month = $1 \
+             WHERE throttled = 1 AND holder_kind = 'subscription' AND superseded_at IS NULL \
+             AND coalesce(bytes, 0) < $2 LIMIT $3",
+        )
+        .bind(month.to_owned())
+        .bind(limit)
+        .bind(i64::from(at_most))
+        .fetch_all(&mut *self.inner)
+        .await?;
+        rows.iter().map(|row| Record::new("peers", row).id("id")).collect()
     }
 
     /// Slows a subscription's peer down, or lets it go again; false where it was so already.

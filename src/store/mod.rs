@@ -11,16 +11,19 @@ mod connections;
 mod counts;
 mod cursor;
 mod events;
+mod holders;
 mod idempotency;
 mod installed;
 mod instance_keys;
 mod open;
+mod operator;
 mod orders;
 mod payments;
 mod peers;
 mod row;
 mod servers;
 mod slots;
+mod subscription_list;
 mod subscriptions;
 mod transaction;
 
@@ -35,6 +38,7 @@ use transaction::Transaction;
 pub use agents::{AgentWord, MonthUsed, ServerState, Used};
 pub use checked::CheckedOrder;
 pub use counts::{OpenOrders, WaitingPayments};
+pub use holders::Holder;
 pub use idempotency::{IdempotencyKey, Remembered};
 pub use installed::{Installation, InstalledPeer};
 pub use orders::{NewOrder, OrderFilter};
@@ -43,6 +47,7 @@ pub use peers::{KeyOwner, NewBinding, SealedBinding, SealedKey, StoredPeer};
 pub use row::Corrupt;
 pub use servers::Occupancy;
 pub use slots::Reservation;
+pub use subscription_list::{KeyHeld, SubscriptionFilter};
 
 /// The database: cheap to clone.
 #[derive(Debug, Clone)]

@@ -36,6 +36,8 @@ macro_rules! select_orders {
     };
 }
 
+pub(super) use select_orders;
+
 /// An order as it is stored first: `creating`.
 #[derive(Debug, Clone)]
 pub struct NewOrder {

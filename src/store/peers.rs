@@ -138,7 +138,7 @@ impl Tx {
         let bound = sqlx::query(
             "UPDATE peers SET public_key = $2, key_id = $3, sealed_preshared_key = $4, generation = generation + 1, \
              revision = (SELECT peer_revision FROM servers WHERE id = peers.server_id), \
-             bound_revision = (SELECT peer_revision FROM servers WHERE id = peers.server_id) \
+             bound_revision = (SELECT peer_revision FROM servers WHERE id = peers.server_id), handshake_at = NULL \
              WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL AND public_key IS NULL",
         )
         .bind(binding.subscription.to_string())
@@ -148,6 +148,32 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         Ok(bound.rows_affected() == 1)
+    }
+
+    /// Takes a peer's key away. It stays its subscription's; the slot stays, too.
+    pub async fn unbind_peer(&mut self, subscription: Uuid) -> Result<()> {
+        self.raise_revision(subscription).await?;
+        sqlx::query(
+            "UPDATE peers SET public_key = NULL, key_id = NULL, sealed_preshared_key = NULL, \
+             revision = (SELECT peer_revision FROM servers WHERE id = peers.server_id) \
+             WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL",
+        )
+        .bind(subscription.to_string())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Erases the private key of this public key once that time comes, where one is kept for longer.
+    pub async fn erase_private_key_at(&mut self, public_key: PublicKey, erase_at: Timestamp) -> Result<()> {
+        sqlx::query(
+            "UPDATE private_keys SET erase_at = $2 WHERE public_key = $1 AND erased_at IS NULL AND erase_at > $2",
+        )
+        .bind(public_key.to_string())
+        .bind(erase_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
     }
 
     /// Keeps a private key that was made here, until `erase_at`.

@@ -20,19 +20,21 @@ pub struct Occupancy {
     pub reserved: i64,
     /// Whether any slot can be taken at this moment; one in quarantine cannot.
     pub has_free: bool,
+    /// Nothing new is sold there, by the operator's word.
+    pub is_drained: bool,
 }
 
 impl Occupancy {
     /// Whether one more slot may be reserved: unpaid orders hold at most half, rounded up, of what nobody has bought.
     pub const fn takes_orders(&self) -> bool {
-        self.has_free && self.reserved < (self.total - self.held + 1) / 2
+        self.has_free && !self.is_drained && self.reserved < (self.total - self.held + 1) / 2
     }
 }
 
 impl Store {
     pub async fn occupancy(&self, now: Timestamp) -> Result<Vec<Occupancy>> {
         let rows = sqlx::query(
-            "SELECT id, slots_total, slots_held, slots_reserved, (SELECT min(n) FROM slots WHERE server_id = servers.id \
+            "SELECT id, slots_total, slots_held, slots_reserved, drained_at, (SELECT min(n) FROM slots WHERE server_id = servers.id \
              AND peer_id IS NULL AND released_at <= $1) AS free FROM servers ORDER BY id",
         )
         .bind(now.millis())
@@ -46,6 +48,7 @@ impl Store {
                 held: record.integer("slots_held")?,
                 reserved: record.integer("slots_reserved")?,
                 has_free: record.optional_integer("free")?.is_some(),
+                is_drained: record.optional_time("drained_at")?.is_some(),
             })
         });
         occupancy.collect()

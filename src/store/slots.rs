@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reservation {
     Taken(Slot),
-    /// No free slot, or unpaid reservations hold half of what no subscription has.
+    /// No free slot, or unpaid reservations hold half of what no subscription has, or nothing new is sold there.
     SoldOut,
 }
 
@@ -31,7 +31,7 @@ impl Tx {
     pub async fn promise_slot(&mut self, server: &ServerId) -> Result<bool> {
         let within = sqlx::query(
             "UPDATE servers SET slots_reserved = slots_reserved + 1 \
-             WHERE id = $1 AND slots_reserved < (slots_total - slots_held + 1) / 2",
+             WHERE id = $1 AND drained_at IS NULL AND slots_reserved < (slots_total - slots_held + 1) / 2",
         )
         .bind(server.as_str())
         .execute(&mut *self.inner)
@@ -181,23 +181,29 @@ impl Tx {
         let server = Record::new("servers", &row);
         let gone = sqlx::query(
             "DELETE FROM peers WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL \
-             RETURNING id, public_key",
+             RETURNING id, slot, generation, created_at",
         )
         .bind(subscription.to_string())
         .fetch_one(&mut *self.inner)
         .await?;
         let peer = Record::new("peers", &gone);
-        if server.optional_time("agent_seen_at")?.is_none() || peer.optional_text("public_key")?.is_none() {
-            return self.free(peer.id("id")?, free_from).await;
-        }
-        sqlx::query("INSERT INTO removed_peers (peer_id, server_id, revision, removed_at) VALUES ($1, $2, $3, $4)")
-            .bind(peer.text("id")?)
-            .bind(server.text("id")?)
-            .bind(server.integer("peer_revision")?)
-            .bind(now.millis())
-            .execute(&mut *self.inner)
-            .await?;
-        Ok(())
+        // One that never had a key is on no server; one whose key was taken away may still be.
+        let is_gone = server.optional_time("agent_seen_at")?.is_none() || peer.integer("generation")? == 0;
+        sqlx::query(
+            "INSERT INTO removed_peers (peer_id, server_id, slot, subscription_id, revision, held_from, removed_at, gone_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(peer.text("id")?)
+        .bind(server.text("id")?)
+        .bind(peer.integer("slot")?)
+        .bind(subscription.to_string())
+        .bind(server.integer("peer_revision")?)
+        .bind(peer.integer("created_at")?)
+        .bind(now.millis())
+        .bind(is_gone.then_some(now.millis()))
+        .execute(&mut *self.inner)
+        .await?;
+        if is_gone { self.free(peer.id("id")?, free_from).await } else { Ok(()) }
     }
 
     async fn free(&mut self, peer: Uuid, free_from: Timestamp) -> Result<()> {

@@ -8,13 +8,13 @@ use super::row::Record;
 use super::{Result, Store, Tx};
 use crate::domain::Invalid;
 use crate::domain::server::ServerId;
-use crate::domain::subscription::{Grant, Standing, Subscription};
+use crate::domain::subscription::{Cause, Grant, Span, Standing, Subscription};
 use crate::domain::time::Timestamp;
 
 /// Everything that [`subscription_from`] reads.
 macro_rules! columns {
     () => {
-        "id, founded_by, server_id, ends_at, standing, created_at, revision"
+        "id, founded_by, server_id, ends_at, standing, suspended_at, created_at, revision"
     };
 }
 
@@ -24,7 +24,9 @@ macro_rules! select_subscriptions {
     };
 }
 
-const GRANTS: &str = "SELECT id, order_id, months, granted_at FROM grants \
+pub(super) use select_subscriptions;
+
+const GRANTS: &str = "SELECT id, order_id, months, days, granted_at FROM grants \
      WHERE subscription_id = $1 AND revoked_at IS NULL ORDER BY sequence";
 
 impl Store {
@@ -33,8 +35,8 @@ impl Store {
         query.optional_from(&self.reader).await?.as_ref().map(subscription_from).transpose()
     }
 
-    /// Grants in force, in the order in which they were made, each with the order that caused it.
-    pub async fn grants(&self, subscription: Uuid) -> Result<Vec<(Uuid, Grant)>> {
+    /// Grants in force, in the order in which they were made, each with the order that caused it; none of an operator's.
+    pub async fn grants(&self, subscription: Uuid) -> Result<Vec<(Option<Uuid>, Grant)>> {
         let rows = sqlx::query(GRANTS).bind(subscription.to_string()).all_from(&self.reader).await?;
         rows.iter().map(grant_from).collect()
     }
@@ -85,29 +87,32 @@ impl Tx {
         self.change_peer(id).await
     }
 
-    pub async fn grants(&mut self, subscription: Uuid) -> Result<Vec<(Uuid, Grant)>> {
+    pub async fn grants(&mut self, subscription: Uuid) -> Result<Vec<(Option<Uuid>, Grant)>> {
         let rows = sqlx::query(GRANTS).bind(subscription.to_string()).fetch_all(&mut *self.inner).await?;
         rows.iter().map(grant_from).collect()
     }
 
     /// Adds a grant at the end of the subscription's list; the subscription's row must be locked or new.
-    pub async fn insert_grant(
-        &mut self,
-        id: Uuid,
-        subscription: Uuid,
-        order: Uuid,
-        kind: &str,
-        grant: Grant,
-    ) -> Result<()> {
+    pub async fn insert_grant(&mut self, id: Uuid, subscription: Uuid, cause: Cause, grant: Grant) -> Result<()> {
+        let (kind, order) = match cause {
+            Cause::Purchase(order) => ("purchase", Some(order.to_string())),
+            Cause::Renewal(order) => ("renewal", Some(order.to_string())),
+            Cause::Operator => ("operator", None),
+        };
+        let (months, days) = match grant.span {
+            Span::Months(months) => (Some(i64::from(months)), None),
+            Span::Days(days) => (None, Some(i64::from(days))),
+        };
         sqlx::query(
-            "INSERT INTO grants (id, order_id, kind, subscription_id, sequence, months, granted_at) \
-             SELECT $1, $2, $3, $4, CAST(count(*) AS BIGINT), $5, $6 FROM grants WHERE subscription_id = $4",
+            "INSERT INTO grants (id, order_id, kind, subscription_id, sequence, months, days, granted_at) \
+             SELECT $1, $2, $3, $4, CAST(count(*) AS BIGINT), $5, $6, $7 FROM grants WHERE subscription_id = $4",
         )
         .bind(id.to_string())
-        .bind(order.to_string())
-        .bind(kind.to_owned())
+        .bind(order)
+        .bind(kind)
         .bind(subscription.to_string())
-        .bind(i64::from(grant.months))
+        .bind(months)
+        .bind(days)
         .bind(grant.granted_at.millis())
         .execute(&mut *self.inner)
         .await?;
@@ -115,7 +120,7 @@ impl Tx {
     }
 }
 
-fn subscription_from(row: &AnyRow) -> Result<Subscription> {
+pub(super) fn subscription_from(row: &AnyRow) -> Result<Subscription> {
     let record = Record::new("subscriptions", row);
     Ok(Subscription {
         id: record.id("id")?,
@@ -123,6 +128,7 @@ fn subscription_from(row: &AnyRow) -> Result<Subscription> {
         server_id: record.parsed("server_id", ServerId::parse(&record.text("server_id")?))?,
         ends_at: record.time("ends_at")?,
         standing: standing_from(&record)?,
+        suspended_at: record.optional_time("suspended_at")?,
         created_at: record.time("created_at")?,
         revision: record.integer("revision")?,
     })
@@ -137,13 +143,16 @@ pub(super) fn standing_from(record: &Record<'_>) -> Result<Standing> {
     }
 }
 
-fn grant_from(row: &AnyRow) -> Result<(Uuid, Grant)> {
+fn grant_from(row: &AnyRow) -> Result<(Option<Uuid>, Grant)> {
     let record = Record::new("grants", row);
-    let grant = Grant { months: record.unsigned_u32("months")?, granted_at: record.time("granted_at")? };
-    Ok((record.id("order_id")?, grant))
+    let span = match record.optional_integer("days")? {
+        None => Span::Months(record.unsigned_u32("months")?),
+        Some(_) => Span::Days(record.unsigned_u32("days")?),
+    };
+    Ok((record.optional_id("order_id")?, Grant { span, granted_at: record.time("granted_at")? }))
 }
 
-const fn standing_name(standing: Standing) -> &'static str {
+pub(super) const fn standing_name(standing: Standing) -> &'static str {
     match standing {
         Standing::Held => "held",
         Standing::Released => "released",

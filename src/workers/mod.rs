@@ -6,6 +6,7 @@ mod closer;
 mod neighbours;
 mod node_watch;
 mod replicas;
+mod servers;
 mod settlements;
 mod sweeper;
 
@@ -23,6 +24,7 @@ pub fn start(app: &App, stop: &Stop) -> JoinSet<()> {
     workers.spawn(settlements::run(app.clone(), sweeps.clone(), stop.clone()));
     workers.spawn(sweeper::run(app.clone(), sweeps, stop.clone()));
     workers.spawn(closer::run(app.clone(), stop.clone()));
+    workers.spawn(servers::run(app.clone(), stop.clone()));
     match app.store.engine() {
         Engine::Postgres => workers.spawn(replicas::run(app.clone(), stop.clone())),
         Engine::Sqlite => workers.spawn(neighbours::run(app.clone(), stop.clone())),

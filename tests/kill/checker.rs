@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 
 use wiretoll::domain::server::Slot;
-use wiretoll::domain::subscription::{self, Grant};
+use wiretoll::domain::subscription::{self, Grant, Span};
 use wiretoll::domain::time::Timestamp;
 use wiretoll::lnd::{InvoiceState, NodeInvoice};
 
@@ -190,7 +190,7 @@ fn subscriptions_last_as_granted(books: &Books) -> Vec<String> {
     wrong(&books.subscriptions, |one| {
         let given = grants.get(one.id.as_str()).map_or(&[][..], Vec::as_slice);
         let end = subscription::ends_at(given.iter().map(|grant| Grant {
-            months: u32::try_from(grant.months).unwrap(),
+            span: Span::Months(u32::try_from(grant.months).unwrap()),
             granted_at: Timestamp::from_millis(grant.granted_at),
         }));
         let numbered = given.iter().zip(0..).all(|(grant, number)| grant.sequence == number);

@@ -1,0 +1,198 @@
+//! `server list`, `server drain`, `server undrain` and `server allow-removals`. They run beside a service.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::table::table;
+use super::{ConfigFile, output, parse};
+use crate::app::allow_removals::allow_removals;
+use crate::app::drain::{Sales, set_sales};
+use crate::app::operator::Effect;
+use crate::clock::Clock;
+use crate::domain::keys::PublicKey;
+use crate::domain::note::Note;
+use crate::domain::server::{Server, ServerId};
+use crate::domain::time::Timestamp;
+use crate::lifecycle;
+use crate::store::{Occupancy, ServerState};
+
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Lists the servers: their slots, and what their agents have said.
+    List(List),
+    /// Sells nothing new on a server; renewals and claims go on.
+    Drain(Drain),
+    /// Sells on a drained server again.
+    Undrain(Undrain),
+    /// Lets a server's agent take many peers away at once, for ten minutes.
+    AllowRemovals(AllowRemovals),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "APPLIED is the revision of its peers that the agent has installed, of the one that it is to have. \
+    WITHHELD peers are\nthose that it keeps although they are not to be there any more, because they are many at \
+    once:\nsee `wiretoll server allow-removals --help`.\n\n\
+    Example:\n  wiretoll server list --json"
+)]
+pub struct List {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It leaves the list of servers at once, and ordering there answers 503 like a server that is sold \
+    out.\nInvoices that were shown before can still be paid, and bring what they promise.\n\n\
+    Example: before the machine is given up\n  wiretoll server drain eu-de --note \"contract ends in March\""
+)]
+pub struct Drain {
+    #[command(flatten)]
+    word: Word,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wiretoll server undrain eu-de")]
+pub struct Undrain {
+    #[command(flatten)]
+    word: Word,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An agent that is told of more than 20 removals at once, and of more than a fifth of all peers, \
+    keeps those peers, and\n`wiretoll server list` shows how many. Look first why they are to go; then this lets \
+    it.\n\n\
+    Example:\n  wiretoll server allow-removals eu-de --note \"the trial of October ended\""
+)]
+pub struct AllowRemovals {
+    #[command(flatten)]
+    word: Word,
+}
+
+/// About which server, and why.
+#[derive(Debug, Args)]
+struct Word {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[arg(value_name = "SERVER ID", value_parser = parse::server_id)]
+    server: ServerId,
+    /// Why, in 1 to 500 characters on one line; nothing secret. It is kept in the server's events.
+    #[arg(long, value_parser = parse::note)]
+    note: Option<Note>,
+}
+
+impl ServerCommand {
+    pub async fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::List(list) => list.run().await,
+            Self::Drain(Drain { word }) => word.set_sales(Sales::Stop).await,
+            Self::Undrain(Undrain { word }) => word.set_sales(Sales::Resume).await,
+            Self::AllowRemovals(AllowRemovals { word }) => word.allow_removals().await,
+        }
+    }
+}
+
+impl Word {
+    async fn set_sales(&self, sales: Sales) -> anyhow::Result<()> {
+        let app = lifecycle::operate(&self.config.load_beside_database()?, Clock::System).await?;
+        let done = set_sales(&app, &self.server, sales, self.note.as_ref()).await;
+        app.store.close().await;
+        let done = done.context("nothing was changed")?;
+        let state = match sales {
+            Sales::Stop => "drained: nothing new is sold there",
+            Sales::Resume => "open for sales",
+        };
+        let already = if done == Effect::Before { "already " } else { "" };
+        output::print(format_args!("server {} is {already}{state}", self.server))
+    }
+
+    async fn allow_removals(&self) -> anyhow::Result<()> {
+        let app = lifecycle::operate(&self.config.load_beside_database()?, Clock::System).await?;
+        let allowed = allow_removals(&app, &self.server, self.note.as_ref()).await;
+        app.store.close().await;
+        let until = allowed.context("nothing was changed")?;
+        output::print(format_args!("the agent of {} may take away what is not to be there, until {until}", self.server))
+    }
+}
+
+/// A server as configuration, slots and agent show it.
+struct Row {
+    id: ServerId,
+    /// Of the configuration, or else of its agent.
+    public_key: Option<PublicKey>,
+    occupancy: Occupancy,
+    state: ServerState,
+}
+
+impl List {
+    async fn run(&self) -> anyhow::Result<()> {
+        let app = lifecycle::inspect(&self.config.load_beside_database()?, Clock::System).await?;
+        let states = app.store.server_states().await?;
+        let occupancy = app.store.occupancy(app.clock.now()).await?;
+        app.store.close().await;
+        let rows = app.shop.servers.iter().filter_map(|server| Row::of(server, &states, &occupancy));
+        if self.json {
+            let rows: Vec<_> = rows.map(|row| row.as_json()).collect();
+            return output::print(serde_json::to_string_pretty(&rows)?);
+        }
+        let rows: Vec<_> = rows.map(|row| row.cells()).collect();
+        let heading = ["SERVER", "HELD", "RESERVED", "SLOTS", "SALES", "KEY", "AGENT HEARD", "APPLIED", "WITHHELD"];
+        output::print(table(heading, &rows).join("\n"))
+    }
+}
+
+impl Row {
+    /// None before a service has entered the server into the database.
+    fn of(server: &Server, states: &[ServerState], occupancy: &[Occupancy]) -> Option<Self> {
+        let state = states.iter().find(|state| state.id == server.id)?;
+        Some(Self {
+            id: server.id.clone(),
+            public_key: server.public_key.or(state.public_key),
+            occupancy: occupancy.iter().find(|known| known.server == server.id)?.clone(),
+            state: state.clone(),
+        })
+    }
+
+    fn cells(&self) -> [String; 9] {
+        let Self { occupancy, state, .. } = self;
+        [
+            self.id.to_string(),
+            occupancy.held.to_string(),
+            occupancy.reserved.to_string(),
+            occupancy.total.to_string(),
+            state.drained_at.map_or_else(|| "open".to_owned(), |at| format!("drained {at}")),
+            if self.public_key.is_some() { "known" } else { "unknown" }.to_owned(),
+            state.agent_seen_at.map_or_else(|| "never".to_owned(), |at: Timestamp| at.to_string()),
+            self.applied().map_or_else(|| "-".to_owned(), |applied| format!("{applied} of {}", state.revision)),
+            state.withheld_peers.to_string(),
+        ]
+    }
+
+    /// Nothing is known to be installed before an agent says so.
+    fn applied(&self) -> Option<i64> {
+        Some(self.state.applied_revision).filter(|applied| *applied >= 0)
+    }
+
+    fn as_json(&self) -> Value {
+        let Self { occupancy, state, .. } = self;
+        json!({
+            "serverId": self.id.as_str(),
+            "slotsHeld": occupancy.held,
+            "slotsReserved": occupancy.reserved,
+            "slotsTotal": occupancy.total,
+            "takesOrders": occupancy.takes_orders() && self.public_key.is_some(),
+            "drainedAt": state.drained_at,
+            "publicKey": self.public_key.map(|key| key.to_string()),
+            "agentHeardAt": state.agent_seen_at,
+            "appliedRevision": self.applied(),
+            "revision": state.revision,
+            "withheldPeers": state.withheld_peers,
+            "removalsAllowedUntil": state.removals_allowed_until,
+        })
+    }
+}
