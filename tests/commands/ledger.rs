@@ -108,8 +108,12 @@ async fn scenario_52_an_orphan_is_adopted_beside_the_service() {
 #[test]
 fn the_operator_s_verbs_teach_themselves() {
     let folder = TempDir::new().unwrap();
-    for verb in [["order", "list"], ["order", "show"], ["order", "adopt"], ["payment", "list"], ["payment", "resolve"]]
-    {
+    let of_servers = ["list", "drain", "undrain", "allow-removals"].map(|verb| ["server", verb]);
+    let of_subscriptions = ["list", "show", "extend", "suspend", "resume", "revoke", "rekey", "port"];
+    let of_subscriptions = of_subscriptions.map(|verb| ["subscription", verb]);
+    let of_money =
+        [["order", "list"], ["order", "show"], ["order", "adopt"], ["payment", "list"], ["payment", "resolve"]];
+    for verb in of_money.iter().chain(&of_servers).chain(&of_subscriptions).chain(&[["db", "restored"]]) {
         let (code, help) = run(folder.path(), &[verb[0], verb[1], "--help"], &[]);
         assert!(code == 0 && help.contains("Example:") && help.contains("--config"), "{help}");
     }
@@ -119,6 +123,8 @@ fn the_operator_s_verbs_teach_themselves() {
         (["order", "list", "--state", "open"], "pending"),
         (["order", "list", "--since", "today"], "2026-11-22"),
         (["payment", "list", "--outcome", "late"], "applied_late"),
+        (["subscription", "list", "--state", "ended"], "suspended"),
+        (["subscription", "show", "--", "a-name"], "WireGuard public key"),
     ] {
         let (code, said) = run(folder.path(), &arguments, &[]);
         assert!(code == 2 && said.contains(expected), "{arguments:?}: {said}");

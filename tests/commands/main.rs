@@ -8,6 +8,7 @@ mod demo_and_dev;
 mod ending;
 mod explaining;
 mod ledger;
+mod operator;
 #[path = "../process/place.rs"]
 mod place;
 mod printing;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 
+use crate::agent::Agent;
 use crate::metrics::{Page, with_metrics};
 use crate::shop::{On, Shop};
 
@@ -60,10 +61,11 @@ fn shown(page: &Page) -> Shown {
     shown
 }
 
-/// A shop that has sold something, and whose node has failed it once.
+/// A shop that has sold something, that has an agent, and whose node has failed it once.
 async fn a_page() -> Page {
     let shop = Shop::open_with(On::Sqlite, with_metrics).await;
     shop.buy().await;
+    Agent::of(shop.app()).work(shop.app()).await;
     shop.node.go_down().await.unwrap();
     shop.until("a call has failed", || async { Page::of(&shop).await.text().contains("lnd_call_errors_total{") }).await;
     Page::of(&shop).await

@@ -10,6 +10,8 @@
     reason = "a test ends where something is not as it should be"
 )]
 
+mod agent;
+mod agents;
 mod alarms;
 mod atomicity;
 mod bad_input;
@@ -33,6 +35,8 @@ mod purchase;
 mod renewals;
 mod replicas;
 mod restore;
+mod servers;
 mod settlement;
 mod shop;
 mod slots;
+mod subscriptions;

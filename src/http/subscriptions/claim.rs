@@ -132,6 +132,7 @@ pub struct ClaimedPeer {
         (status = 200, body = ClaimResponse),
         (status = 400, description = "`ERR_INVALID_INPUT`: not a hash or key, or the payment was for a renewal", body = ErrorBody),
         (status = 402, description = "`ERR_PAYMENT_REQUIRED`: not paid yet", body = ErrorBody),
+        (status = 403, description = "`ERR_FORBIDDEN`: the subscription was revoked", body = ErrorBody),
         (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no such order, or not yours", body = ErrorBody),
         (status = 409, description = "`ERR_CONFLICT`: claimed with another key, or the key belongs to another subscription", body = ErrorBody),
         (status = 503, description = "Cannot be delivered now; see `Retry-After`", body = ErrorBody),

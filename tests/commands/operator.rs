@@ -1,0 +1,60 @@
+//! `server`, `subscription` and `db`, beside a service that runs on the same database.
+
+use serde_json::{Value, json};
+
+use crate::place::{Place, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_and_subscriptions_are_operated_beside_the_service() {
+    let place = Place::new().await;
+    let (_serve, api) = place.serve();
+    let order = api.order().await;
+    place.pay(&order).await;
+    api.until_paid(&order).await;
+    api.claim(&order).await;
+    let ok = |arguments: &[&str]| {
+        let (code, said) = place.run(arguments, &[]);
+        assert_eq!(code, 0, "{arguments:?}: {said}");
+        said
+    };
+    let listed = |arguments: &[&str]| -> Value { serde_json::from_str(&ok(arguments)).unwrap() };
+
+    let said = ok(&["server", "drain", "eu-de", "--note", "the contract ends"]);
+    assert_eq!(said, "server eu-de is drained: nothing new is sold there\n");
+    assert!(ok(&["server", "drain", "eu-de"]).contains("already drained"));
+    let servers = listed(&["server", "list", "--json"]);
+    assert_eq!((&servers[0]["takesOrders"], &servers[0]["slotsHeld"]), (&json!(false), &json!(1)));
+    assert!(ok(&["server", "list"]).contains("never"), "no agent spoke");
+    ok(&["server", "undrain", "eu-de"]);
+    ok(&["server", "allow-removals", "eu-de"]);
+    ok(&["db", "restored", "--note", "a trial"]);
+    let told = ok(&["explain", "eu-de"]);
+    for event in ["server.drained", "the contract ends", "server.removals_allowed", "server.epoch_began", "a trial"] {
+        assert!(told.contains(event), "{event}: {told}");
+    }
+
+    let hash = text(&order, "paymentHash");
+    let found = listed(&["subscription", "list", "--server", "eu-de", "--state", "active", "--json"]);
+    let id = text(&found[0], "subscriptionId");
+    assert_eq!((&found[0]["orderId"], found.as_array().unwrap().len()), (&order["orderId"], 1));
+    let said = ok(&["subscription", "extend", id, "--days", "3", "--note", "an outage"]);
+    assert!(said.starts_with("extended: it ended "), "{said}");
+    ok(&["subscription", "suspend", hash, "--note", "spam"]);
+    assert!(ok(&["subscription", "list"]).contains("suspended"));
+    ok(&["subscription", "resume", id, "--note", "mended"]);
+    ok(&["subscription", "rekey", id, "--note", "lost their disk"]);
+    let shown = ok(&["subscription", "show", hash]);
+    for part in ["3 days at", "by the operator", "no key yet", "an outage", "spam", "mended", "lost their disk", hash] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let port = shown.split("port ").nth(1).unwrap().split(':').next().unwrap();
+    let had = listed(&["subscription", "port", "eu-de", port, "--at", "2999-01-01", "--json"]);
+    assert_eq!(had, json!([{ "subscriptionId": id, "from": had[0]["from"], "until": null, "paymentHash": hash }]));
+    assert!(ok(&["subscription", "port", "eu-de", port, "--at", "2001-01-01"]).starts_with("nobody had port"));
+    let said = ok(&["subscription", "revoke", id, "--note", "abuse report 4711"]);
+    assert_eq!(said, "revoked; open invoices: 0 closed by LND, 0 that end with their time\n");
+    let told = ok(&["explain", hash]);
+    assert!(told.contains("subscription.revoked") && told.contains(r#""by":"operator""#), "{told}");
+    let (code, said) = place.run(&["subscription", "resume", id, "--note", "no"], &[]);
+    assert!(code == 1 && said.contains("nothing was changed") && said.contains("revoked by the operator"), "{said}");
+}

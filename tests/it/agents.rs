@@ -1,0 +1,332 @@
+//! A server's agent and its control plane: what is installed, what is given back on its word, what was used.
+
+use std::time::Duration;
+
+use serde_json::json;
+use uuid::Uuid;
+use wiretoll::app::take_report::{AGENT_SILENCE, take_report};
+use wiretoll::app::{Error, release, subscription_status, unthrottle};
+use wiretoll::domain::desired::{Report, Usage};
+use wiretoll::domain::keys::{PrivateKey, PublicKey};
+use wiretoll::domain::server::Pool;
+use wiretoll::domain::time::{DAY, MINUTE, Timestamp};
+
+use crate::agent::{Agent, Told, eu_de};
+use crate::database::{connect, copy, run};
+use crate::on_both_databases;
+use crate::shop::{On, Shop, a_key};
+
+on_both_databases!(
+    scenario_33_a_claim_says_whether_the_server_has_the_peer,
+    scenario_34_a_server_without_memory_is_told_everything,
+    scenario_35_many_removals_wait_and_their_slots_stay_taken,
+    scenario_36_more_than_a_thousand_peers_are_told_at_once,
+    scenario_38_a_slot_rests_only_once_its_peer_is_gone,
+    a_delta_tells_what_changed_and_a_snapshot_what_was_forgotten,
+    usage_counts_once_however_often_it_is_told,
+    who_used_too_much_is_slowed_down_until_the_month_ends,
+    scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody,
+    a_second_agent_and_a_wrong_key_are_refused,
+    a_key_made_here_is_erased_a_day_after_it_was_used,
+);
+
+const GB: u64 = 1_000_000_000;
+
+async fn bought(shop: &Shop) -> (String, String) {
+    let key = a_key();
+    let order = shop.buy_with(json!({ "serverId": "eu-de", "duration": 1, "wgPublicKey": key })).await;
+    (key, order.hash)
+}
+
+/// The agent says its word, so that the control plane knows of it.
+async fn an_agent(shop: &Shop) -> Agent {
+    let mut agent = Agent::of(shop.app());
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    agent
+}
+
+async fn is_provisioned(shop: &Shop, hash: &str) -> bool {
+    let claim = shop.claim(json!({ "paymentHash": hash })).await;
+    assert_eq!(claim.status, 200, "{}", claim.body);
+    claim.body["isProvisioned"].as_bool().unwrap()
+}
+
+async fn used(shop: &Shop, key: &str) -> i64 {
+    let key = PublicKey::parse(key).unwrap();
+    subscription_status::subscription_status(shop.app(), key).await.unwrap().used.bytes
+}
+
+async fn scenario_33_a_claim_says_whether_the_server_has_the_peer(on: On) {
+    let shop = Shop::open(on).await;
+    let (_, before) = bought(&shop).await;
+    assert!(is_provisioned(&shop, &before).await, "where no agent ever spoke, the peer is recorded");
+    let mut agent = an_agent(&shop).await;
+    shop.advance(AGENT_SILENCE + Duration::from_secs(1)).await;
+    let order = shop.buy().await;
+    let config = shop.claim(json!({ "paymentHash": order.hash })).await;
+    assert_eq!((config.status, &config.body["isProvisioned"]), (200, &json!(false)), "{}", config.body);
+    assert_eq!(shop.check(&order.hash).await.body["isProvisioned"], false);
+    assert!(is_provisioned(&shop, &before).await, "what the agent had said holds");
+
+    assert_eq!(agent.poll(shop.app()).await, Told::Delta);
+    assert!(!is_provisioned(&shop, &order.hash).await, "told is not installed");
+    agent.say(shop.app()).await.unwrap();
+    let again = shop.claim(json!({ "paymentHash": order.hash })).await;
+    assert_eq!(again.body["isProvisioned"], true);
+    assert_eq!(again.body["fullConfig"], config.body["fullConfig"]);
+    assert_eq!(shop.check(&order.hash).await.body["isProvisioned"], true);
+}
+
+async fn scenario_34_a_server_without_memory_is_told_everything(on: On) {
+    let shop = Shop::open(on).await;
+    bought(&shop).await;
+    bought(&shop).await;
+    let first = an_agent(&shop).await;
+    shop.advance(AGENT_SILENCE).await;
+    let second = an_agent(&shop).await;
+    assert_eq!((first.peers(), second.peers().len()), (second.peers(), 2));
+}
+
+/// The server's slots are more than it would take away unasked.
+async fn scenario_35_many_removals_wait_and_their_slots_stay_taken(on: On) {
+    let shop = Shop::open(on).await;
+    for _ in 0..25 {
+        bought(&shop).await;
+    }
+    let mut agent = an_agent(&shop).await;
+    // A mistake of ours: all of them end at once, while their leases would still run.
+    run(&mut connect(&shop).await, "UPDATE subscriptions SET ends_at = 1").await;
+    assert_eq!(release::release_ended_holds(shop.app()).await.unwrap(), 25);
+    run(&mut connect(&shop).await, "UPDATE servers SET pruned_revision = peer_revision").await;
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    assert_eq!((agent.withheld.len(), agent.peers().len()), (25, 25));
+    assert_eq!(resting(&shop).await, 0, "a slot whose peer still stands is not given away");
+
+    wiretoll::app::allow_removals::allow_removals(shop.app(), &eu_de(), None).await.unwrap();
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    assert!(agent.peers().is_empty());
+    assert_eq!(resting(&shop).await, 25);
+    assert_eq!(agent.work(shop.app()).await, Told::Nothing, "it is told so once");
+}
+
+/// Slots that nobody has and that are in quarantine.
+async fn resting(shop: &Shop) -> i64 {
+    let sql = format!(
+        "SELECT CAST(count(*) AS BIGINT) FROM slots WHERE peer_id IS NULL AND released_at > {}",
+        shop.clock.now().millis()
+    );
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut connect(shop).await).await.unwrap()
+}
+
+async fn scenario_36_more_than_a_thousand_peers_are_told_at_once(on: On) {
+    let shop = Shop::open_with(on, |config| {
+        config.servers[0].pool = Pool::new("10.8.0.0/20".parse().unwrap(), 20_000, None).unwrap();
+    })
+    .await;
+    let (key, _) = bought(&shop).await;
+    plant_peers(&shop, &key, 1_200).await;
+    let mut agent = an_agent(&shop).await;
+    assert_eq!(agent.peers().len(), 1_201);
+    let addresses: std::collections::HashSet<_> = agent.peers().iter().map(|peer| peer.address).collect();
+    assert_eq!(addresses.len(), 1_201);
+    assert_eq!(agent.work(shop.app()).await, Told::Nothing);
+}
+
+/// Copies of a subscription with its peer and key, on the slots behind it: buying so many would take minutes.
+async fn plant_peers(shop: &Shop, key: &str, count: u32) {
+    let mut database = connect(shop).await;
+    let id = |kind: &str| format!("'00000000-0000-7000-{kind}-' || substr(CAST(1000000000000 + n AS TEXT), 2)");
+    for sql in [
+        format!(
+            "INSERT INTO orders (id, key_id, kind, rail, server_id, requires_claim_token, months, amount_msat, \
+             payment_hash, state, closed_at, created_at, revision) SELECT {order}, 1, 'new', 'lightning', 'eu-de', 0, 1, 1, \
+             'planted ' || n, 'failed', 1, 1, 0 FROM slots WHERE server_id = 'eu-de' AND n BETWEEN 1 AND {count}",
+            order = id("8001"),
+        ),
+        format!(
+            "INSERT INTO subscriptions (id, founded_by, server_id, ends_at, standing, created_at, revision) \
+             SELECT {subscription}, {order}, 'eu-de', 9999999999999, 'held', 1, 0 FROM slots \
+             WHERE server_id = 'eu-de' AND n BETWEEN 1 AND {count}",
+            subscription = id("8002"),
+            order = id("8001"),
+        ),
+        format!(
+            "INSERT INTO peers (id, server_id, slot, holder_kind, holder_id, public_key, key_id, sealed_preshared_key, \
+             generation, created_at, revision) SELECT {peer}, 'eu-de', n, 'subscription', {subscription}, public_key, \
+             key_id, sealed_preshared_key, 1, 1, 1 FROM peers JOIN slots ON slots.server_id = 'eu-de' \
+             AND slots.n BETWEEN 1 AND {count} WHERE peers.public_key = '{key}'",
+            peer = id("8003"),
+            subscription = id("8002"),
+        ),
+    ] {
+        run(&mut database, &sql).await;
+    }
+}
+
+async fn scenario_38_a_slot_rests_only_once_its_peer_is_gone(on: On) {
+    let shop = Shop::open_with(on, crate::slots::one_slot).await;
+    bought(&shop).await;
+    let mut agent = an_agent(&shop).await;
+    let until = agent.peer().traffic_until.unwrap();
+    // The lease alone ends the traffic, whatever becomes of the agent.
+    shop.advance(Duration::from_hours((31 + 30) * 24)).await;
+    assert!(until < shop.clock.now());
+    shop.until("the hold has ended", || async {
+        release::release_ended_holds(shop.app()).await.unwrap();
+        shop.occupancy().await.held == 0
+    })
+    .await;
+    shop.advance(Duration::from_hours(48)).await;
+    assert!(!shop.occupancy().await.has_free, "nobody has said that the peer is gone");
+    assert_eq!(agent.work(shop.app()).await, Told::Delta);
+    assert!(agent.peers().is_empty());
+    assert!(!shop.occupancy().await.has_free, "the quarantine counts from the agent's word");
+    shop.advance(Duration::from_hours(24)).await;
+    assert!(shop.occupancy().await.has_free);
+}
+
+async fn a_delta_tells_what_changed_and_a_snapshot_what_was_forgotten(on: On) {
+    let shop = Shop::open(on).await;
+    bought(&shop).await;
+    let mut agent = an_agent(&shop).await;
+    let stale = agent.desired.clone();
+    bought(&shop).await;
+    assert_eq!(agent.work(shop.app()).await, Told::Delta);
+    assert_eq!(agent.work(shop.app()).await, Told::Nothing);
+    shop.advance(Duration::from_hours((31 + 31) * 24)).await;
+    shop.until("the holds have ended", || async {
+        release::release_ended_holds(shop.app()).await.unwrap();
+        shop.occupancy().await.held == 0
+    })
+    .await;
+    assert_eq!(agent.work(shop.app()).await, Told::Delta);
+    assert!(agent.peers().is_empty());
+    // What was confirmed is not told again; who knows less than that is told everything.
+    agent.desired = stale;
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    assert!(agent.peers().is_empty());
+}
+
+async fn usage_counts_once_however_often_it_is_told(on: On) {
+    let shop = Shop::open(on).await;
+    let (key, _) = bought(&shop).await;
+    let agent = an_agent(&shop).await;
+    let peer = agent.peer().id;
+    let (one, other) = (shop.app().new_id(), shop.app().new_id());
+    let tell = |run: Uuid, bytes: u64| agent.tell_usage(shop.app(), Usage { peer, run, bytes, handshake_at: None });
+    tell(one, 5 * GB).await;
+    tell(one, 5 * GB).await;
+    assert_eq!(used(&shop, &key).await, 5_000_000_000);
+    tell(one, 7 * GB).await;
+    assert_eq!(used(&shop, &key).await, 7_000_000_000);
+    // The machine started again, and then its table was made anew within one run.
+    tell(other, 2 * GB).await;
+    tell(other, GB).await;
+    assert_eq!(used(&shop, &key).await, 10_000_000_000);
+    assert_eq!(shop.status(&key).await.body["bandwidth_used_gb"], 10.0);
+    let stranger = Usage { peer: shop.app().new_id(), run: one, bytes: GB, handshake_at: None };
+    agent.tell_usage(shop.app(), stranger).await;
+    assert_eq!(used(&shop, &key).await, 10_000_000_000);
+}
+
+async fn who_used_too_much_is_slowed_down_until_the_month_ends(on: On) {
+    let mut shop = Shop::open(on).await;
+    let (key, _) = bought(&shop).await;
+    shop.rest().await;
+    let mut agent = an_agent(&shop).await;
+    let (peer, run) = (agent.peer().id, shop.app().new_id());
+    let usage = |bytes| Usage { peer, run, bytes, handshake_at: None };
+    agent.tell_usage(shop.app(), usage(100 * GB - 1)).await;
+    assert_eq!(agent.work(shop.app()).await, Told::Nothing);
+    agent.tell_usage(shop.app(), usage(100 * GB)).await;
+    assert_eq!(agent.work(shop.app()).await, Told::Delta);
+    assert!(agent.peer().throttled);
+    assert_eq!(unthrottle::unthrottle(shop.app()).await.unwrap(), 0, "this month it stays so");
+    shop.advance(Duration::from_hours(31 * 24)).await;
+    assert_eq!(unthrottle::unthrottle(shop.app()).await.unwrap(), 1);
+    assert_eq!(agent.work(shop.app()).await, Told::Delta);
+    assert!(!agent.peer().throttled);
+    let key = PublicKey::parse(&key).unwrap();
+    assert_eq!(subscription_status::subscription_status(shop.app(), key).await.unwrap().used.bytes, 0);
+}
+
+/// The backup is from before the claim: its order is paid there, and the slot has no key.
+async fn scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody(on: On) {
+    let mut shop = Shop::open(on).await;
+    let (_, _) = bought(&shop).await;
+    let order = shop.buy().await;
+    let mut agent = an_agent(&shop).await;
+    shop.stop().await;
+    let backup = copy(&shop).await;
+    shop.start().await;
+    let claimed = shop.claim(json!({ "paymentHash": order.hash, "wgPublicKey": a_key() })).await;
+    let (_, lost) = bought(&shop).await;
+    assert_eq!(agent.work(shop.app()).await, Told::Delta);
+    assert_eq!(agent.peers().len(), 3);
+
+    shop.stop().await;
+    shop.config.database = backup;
+    shop.start().await;
+    let epoch = agent.desired.as_ref().unwrap().epoch;
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    assert_ne!(agent.desired.as_ref().unwrap().epoch, epoch);
+    assert_eq!(agent.withheld.len(), 2, "who was forgotten stays");
+    assert_eq!(shop.check(&lost).await.status, 404);
+    // One of them has a slot that was paid for: its key is bound again, with its preshared key.
+    let again = shop.claim(json!({ "paymentHash": order.hash })).await;
+    assert_eq!(again.body["peer"]["publicKey"], claimed.body["peer"]["publicKey"]);
+    assert_eq!(again.body["peer"]["presharedKey"], claimed.body["peer"]["presharedKey"]);
+    assert_eq!(agent.work(shop.app()).await, Told::Delta);
+    assert_eq!((agent.withheld.len(), agent.peers().len()), (1, 3));
+}
+
+async fn a_second_agent_and_a_wrong_key_are_refused(on: On) {
+    let mut shop = Shop::open(on).await;
+    shop.rest().await;
+    let first = an_agent(&shop).await;
+    let second = Agent::of(shop.app());
+    shop.advance(AGENT_SILENCE - Duration::from_secs(1)).await;
+    let refused = second.say(shop.app()).await.unwrap_err();
+    assert!(matches!(&refused, Error::Conflict(why) if why.contains("another agent")), "{refused}");
+    first.say(shop.app()).await.unwrap();
+    shop.advance(AGENT_SILENCE).await;
+    second.say(shop.app()).await.unwrap();
+    assert!(matches!(first.say(shop.app()).await, Err(Error::Conflict(_))));
+
+    let other_key = PrivateKey::from_random([7; 32]).public_key();
+    let stranger = Report { public_key: other_key, ..second.report() };
+    let refused = take_report(shop.app(), &eu_de(), &stranger).await.unwrap_err();
+    assert!(matches!(&refused, Error::Conflict(why) if why.contains("another WireGuard key")), "{refused}");
+    let newer = Report { protocol: 9, ..second.report() };
+    assert!(matches!(take_report(shop.app(), &eu_de(), &newer).await, Err(Error::Invalid(_))));
+}
+
+async fn a_key_made_here_is_erased_a_day_after_it_was_used(on: On) {
+    let mut shop = Shop::open(on).await;
+    let (order, unused) = (shop.buy().await, shop.buy().await);
+    for order in [&order, &unused] {
+        assert_eq!(shop.claim(json!({ "paymentHash": order.hash })).await.body["success"], true);
+    }
+    shop.rest().await;
+    let agent = an_agent(&shop).await;
+    let key = shop.app().store.peer_of(shop.stored(&order).await.subscription_id.unwrap()).await.unwrap().unwrap();
+    let (peer, run) = (key.id, shop.app().new_id());
+    let kept = async |order: &crate::shop::Bought| {
+        let subscription = shop.stored(order).await.subscription_id.unwrap();
+        let peer = shop.app().store.peer_of(subscription).await.unwrap().unwrap();
+        let key = peer.binding.unwrap().public_key;
+        shop.app().store.private_key(key).await.unwrap().unwrap().sealed.is_some()
+    };
+    let erase = async || release::erase_private_keys(shop.app()).await.unwrap();
+    let first = shop.clock.now();
+    let seen = |at: Timestamp| Usage { peer, run, bytes: 1, handshake_at: Some(at) };
+    agent.tell_usage(shop.app(), seen(first)).await;
+    shop.clock.advance(DAY - MINUTE);
+    // A later handshake puts nothing off.
+    Agent { id: agent.id, ..Agent::of(shop.app()) }.tell_usage(shop.app(), seen(shop.clock.now())).await;
+    assert_eq!((erase().await, kept(&order).await), (0, true));
+    shop.clock.advance(MINUTE);
+    assert_eq!((erase().await, kept(&order).await, kept(&unused).await), (1, false, true));
+    shop.clock.advance(6 * DAY);
+    assert_eq!((erase().await, kept(&unused).await), (1, false));
+}
