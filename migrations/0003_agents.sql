@@ -25,7 +25,7 @@ ALTER TABLE peers ADD COLUMN counted_bytes BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX peers_by_revision ON peers (server_id, revision) WHERE public_key IS NOT NULL;
 -- Peers whose key was taken away: their server takes them away until another one is bound.
 CREATE INDEX peers_without_key ON peers (server_id, revision) WHERE public_key IS NULL AND generation > 0;
-CREATE INDEX peers_throttled ON peers (id) WHERE throttled = 1;
+CREATE INDEX peers_throttled ON peers (server_id) WHERE throttled = 1;
 
 -- Who held a slot before: kept, because somebody may ask later who had a port.
 CREATE TABLE removed_peers (

@@ -151,6 +151,8 @@ async fn an_operator_sets_up_sells_backs_up_and_explains() {
     assert!(story.contains("state         paid") && story.contains("LND now       settled"), "{story}");
     let lists = said(&bash(&block("ledger"), folder.path(), &variables));
     assert!(lists.starts_with("PAYMENT ") && lists.contains(" paid "), "{lists}");
+    let lists = said(&bash(&block("subscriptions"), folder.path(), &variables));
+    assert!(lists.starts_with("SERVER ") && lists.contains(" active "), "{lists}");
     assert!(serve.terminate().0.success());
 }
 

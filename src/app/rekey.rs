@@ -1,6 +1,7 @@
 //! Another key for a subscription: the way out where the private key was lost, erased or seen by others.
 
 use serde_json::json;
+use uuid::Uuid;
 
 use super::find_subscription::{SubscriptionName, find_subscription};
 use super::operator::By;
@@ -11,7 +12,6 @@ use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::PublicKey;
 use crate::domain::note::Note;
 use crate::store::Tx;
-use uuid::Uuid;
 
 /// Binds another key; without one, takes the present key away, and the founding order's next claim binds anew.
 ///
@@ -33,12 +33,14 @@ pub async fn rekey(app: &App, name: SubscriptionName, key: Option<PublicKey>, no
             None => "no key is bound: the founding order's next claim binds one".into(),
         }));
     }
-    if let Some(old) = old {
-        erase_key_made_here(app, &mut tx, old, now).await?;
+    if old.is_some() {
         tx.unbind_peer(id).await?;
     }
     if let Some(key) = key {
         bind(app, &mut tx, id, key).await?;
+    }
+    if let Some(old) = old {
+        erase_key_made_here(app, &mut tx, old, now).await?;
     }
     let text = |key: PublicKey| key.to_string();
     let facts = json!({ "oldPublicKey": old.map(text), "publicKey": key.map(text) });

@@ -4,6 +4,7 @@
 //! peer away. What is open is cancelled at the node; a payment that settles all the same is a refund that is due.
 
 use serde_json::json;
+use uuid::Uuid;
 
 use super::close_orders::{Closing, close};
 use super::find_subscription::{SubscriptionName, find_subscription};
@@ -16,7 +17,6 @@ use crate::domain::order::Order;
 use crate::domain::subscription::Standing;
 use crate::domain::time::Timestamp;
 use crate::store::Tx;
-use uuid::Uuid;
 
 /// What it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +46,12 @@ pub async fn revoke(app: &App, name: SubscriptionName, note: &Note) -> Result<Re
 }
 
 async fn end(app: &App, tx: &mut Tx, id: Uuid, note: &Note, now: Timestamp) -> Result<(), Error> {
-    if let Some(binding) = tx.peer_of(id).await?.and_then(|peer| peer.binding) {
-        erase_key_made_here(app, tx, binding.public_key, now).await?;
-    }
+    let binding = tx.peer_of(id).await?.and_then(|peer| peer.binding);
     tx.release_held_slot(id, now.plus_millis(app.shop.holds.quarantine_millis), now).await?;
     tx.set_standing(id, Standing::Revoked).await?;
+    if let Some(binding) = binding {
+        erase_key_made_here(app, tx, binding.public_key, now).await?;
+    }
     let data = By::Operator(Some(note)).tells(&json!({}));
     tx.record(app.new_id(), EventType::SubscriptionRevoked, Subject::Subscription(id), &data, now).await?;
     Ok(())

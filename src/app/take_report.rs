@@ -152,6 +152,7 @@ async fn bind_again(app: &App, tx: &mut Tx, subscription: Uuid, peer: &DesiredPe
 async fn store_usage(app: &App, server: &ServerId, usages: &[Usage]) -> Result<(), Error> {
     let month = month_of(app.clock.now());
     let mut tx = app.store.begin().await?;
+    tx.lock_server(server).await?;
     for usage in usages {
         let Some(used) = tx.add_usage(server, usage, &month).await? else { continue };
         if let Some(seen_at) = usage.handshake_at.filter(|_| used.is_first_handshake) {

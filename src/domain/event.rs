@@ -29,7 +29,7 @@ pub enum EventType {
     SubscriptionCreated,
     SubscriptionRenewed,
     SubscriptionReleased,
-    /// By the operator, as all that follow to the next comment.
+    /// The operator's present.
     SubscriptionExtended,
     SubscriptionSuspended,
     SubscriptionResumed,
@@ -40,7 +40,6 @@ pub enum EventType {
     ServerRemovalsAllowed,
     /// What its agent has is compared anew, because the database was restored.
     ServerEpochBegan,
-    /// By claims and time.
     ClaimBound,
     ClaimKeyErased,
 }

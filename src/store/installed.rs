@@ -118,15 +118,31 @@ impl Tx {
         Ok(())
     }
 
+    /// Locks a server's row until the transaction ends: before rows of its peers, as whoever changes a peer does.
+    pub async fn lock_server(&mut self, server: &ServerId) -> Result<()> {
+        sqlx::query("UPDATE servers SET peer_revision = peer_revision WHERE id = $1")
+            .bind(server.as_str())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
     /// Subscriptions whose peer is slowed down and that used less than `limit` bytes in this month.
-    pub async fn throttled_below(&mut self, month: &str, limit: i64, at_most: u32) -> Result<Vec<Uuid>> {
+    pub async fn throttled_below(
+        &mut self,
+        server: &ServerId,
+        month: &str,
+        limit: i64,
+        at_most: u32,
+    ) -> Result<Vec<Uuid>> {
         let rows = sqlx::query(
             "SELECT holder_id AS id FROM peers \
              LEFT JOIN monthly_usage ON subscription_id = holder_id AND month = $1 \
-             WHERE throttled = 1 AND holder_kind = 'subscription' AND superseded_at IS NULL \
-             AND coalesce(bytes, 0) < $2 LIMIT $3",
+             WHERE throttled = 1 AND server_id = $2 AND holder_kind = 'subscription' AND superseded_at IS NULL \
+             AND coalesce(bytes, 0) < $3 LIMIT $4",
         )
         .bind(month.to_owned())
+        .bind(server.as_str())
         .bind(limit)
         .bind(i64::from(at_most))
         .fetch_all(&mut *self.inner)

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
+use wiretoll::app::find_subscription::SubscriptionName;
+use wiretoll::app::operator::Effect;
+use wiretoll::app::suspend::{Traffic, set_traffic};
 use wiretoll::app::take_report::{AGENT_SILENCE, take_report};
 use wiretoll::app::{Error, release, subscription_status, unthrottle};
 use wiretoll::domain::desired::{Report, Usage};
 use wiretoll::domain::keys::{PrivateKey, PublicKey};
 use wiretoll::domain::server::Pool;
 use wiretoll::domain::time::{DAY, MINUTE, Timestamp};
+use wiretoll::lifecycle;
 
 use crate::agent::{Agent, Told, eu_de};
 use crate::database::{connect, copy, run};
@@ -28,6 +32,7 @@ on_both_databases!(
     scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody,
     a_second_agent_and_a_wrong_key_are_refused,
     a_key_made_here_is_erased_a_day_after_it_was_used,
+    a_poll_on_the_socket_sees_what_a_command_changed,
 );
 
 const GB: u64 = 1_000_000_000;
@@ -329,4 +334,47 @@ async fn a_key_made_here_is_erased_a_day_after_it_was_used(on: On) {
     assert_eq!((erase().await, kept(&order).await, kept(&unused).await), (1, false, true));
     shop.clock.advance(6 * DAY);
     assert_eq!((erase().await, kept(&unused).await), (1, false));
+}
+
+/// The command is another process on the same database; a poll that waits is answered by its change.
+async fn a_poll_on_the_socket_sees_what_a_command_changed(on: On) {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock");
+    let shop = Shop::open_with(on, |config| config.agent = Some(agent_on(&socket))).await;
+    let (key, _) = bought(&shop).await;
+    let client = reqwest::Client::builder().unix_socket(socket).build().unwrap();
+    let get = async |path: String| client.get(format!("http://agent{path}")).send().await.unwrap();
+    let whole: Value = get("/agent/v1/eu-de/state".into()).await.json().await.unwrap();
+    assert_eq!((&whole["kind"], &whole["count"]), (&json!("snapshot"), &json!(1)));
+    let next = format!("/agent/v1/eu-de/state?epoch={}&since={}", whole["epoch"].as_str().unwrap(), whole["revision"]);
+    assert_eq!(get(next.clone()).await.status().as_u16(), 204, "nothing changed");
+    assert_eq!(get("/agent/v1/us-east/state".into()).await.status().as_u16(), 404);
+
+    let command = lifecycle::operate(&shop.config, shop.clock.clone()).await.unwrap();
+    let name = SubscriptionName::PublicKey(PublicKey::parse(&key).unwrap());
+    let (told, done) = tokio::join!(get(next + "&wait=60"), set_traffic(&command, name, Traffic::Stops, None));
+    assert_eq!((told.status().as_u16(), done.unwrap()), (200, Effect::Now));
+    let told: Value = told.json().await.unwrap();
+    assert_eq!((&told["kind"], &told["upsert"][0]["traffic_until"]), (&json!("delta"), &Value::Null));
+    command.store.close().await;
+
+    let report = json!({
+        "protocol": 1, "agent_id": shop.app().new_id(), "public_key": shop.app().shop.servers[0].public_key.unwrap(),
+        "applied": { "epoch": told["epoch"], "revision": told["revision"], "digest": "of something else" },
+    });
+    let heard = client.post("http://agent/agent/v1/eu-de/report").json(&report).send().await.unwrap();
+    assert_eq!(heard.json::<Value>().await.unwrap(), json!({ "resync": true }));
+}
+
+fn agent_on(socket: &std::path::Path) -> wiretoll::config::Agent {
+    wiretoll::config::Agent {
+        server: eu_de(),
+        socket: socket.to_owned(),
+        state_folder: socket.with_file_name("agent"),
+        interface: "wg0".into(),
+        wan_interface: "eth0".into(),
+        public_address: [203, 0, 113, 7].into(),
+        public_address6: None,
+        egress: wiretoll::config::Egress::default(),
+    }
 }

@@ -1,13 +1,16 @@
 //! Two processes on one Postgres and one node.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
 use wiretoll::app::reconcile;
+use wiretoll::domain::keys::PrivateKey;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::subscriptions::StreamEnd;
 
+use crate::agent::Agent;
 use crate::shop::{API, Bought, On, Shop, postgres_url};
 
 const ROUNDS: u32 = 4;
@@ -86,4 +89,23 @@ async fn scenario_49_a_wait_at_one_replica_ends_when_another_settles() {
     let ((reply, woken), settled) = tokio::join!(wait, settle);
     assert_eq!(reply.body["status"], "paid", "{}", reply.body);
     assert!(woken.saturating_duration_since(settled) < Duration::from_secs(1));
+}
+
+/// The configuration names no key; the agent speaks to one replica only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_one_replica_heard_is_sold_with_at_the_other() {
+    if postgres_url().is_none() {
+        return;
+    }
+    let here = Shop::open_with(On::Postgres, |config| config.servers[0].public_key = None).await;
+    let there = here.replica().await;
+    let order = json!({ "serverId": "eu-de", "duration": 1 });
+    assert_eq!((here.create(order.clone()).await.status, there.create(order.clone()).await.status), (503, 503));
+    let key = PrivateKey::from_random([3; 32]).public_key();
+    let agent = Agent { id: here.app().new_id(), key, desired: None, withheld: BTreeMap::new() };
+    agent.say(here.app()).await.unwrap();
+    let bought = here.buy().await;
+    there.until("the other one has read it", || async { there.create(order.clone()).await.status == 200 }).await;
+    let claim = there.claim(json!({ "paymentHash": bought.hash })).await;
+    assert!(claim.body["fullConfig"].as_str().unwrap().contains(&key.to_string()), "{}", claim.body);
 }
