@@ -1,8 +1,8 @@
 //! What an agent asks its control plane, on a socket that only agents can reach: who opens it may read its server's keys.
 //!
-//! `GET /agent/v1/{server}/state?epoch=&since=&wait=` answers 200 with an [`Update`](crate::domain::desired::Update), or
+//! `GET /agent/v1/{server}/state?epoch=&since=&wait=` answers 200 with an [`Update`], or
 //! 204 where nothing changed for `wait` seconds. `POST /agent/v1/{server}/report` takes a
-//! [`Report`](crate::domain::desired::Report).
+//! [`Report`].
 
 use std::io;
 use std::os::unix::net::UnixListener;

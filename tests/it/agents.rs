@@ -290,7 +290,7 @@ async fn a_second_agent_and_a_wrong_key_are_refused(on: On) {
     shop.rest().await;
     let first = an_agent(&shop).await;
     let second = Agent::of(shop.app());
-    shop.advance(AGENT_SILENCE - Duration::from_secs(1)).await;
+    shop.advance(AGENT_SILENCE / 2).await;
     let refused = second.say(shop.app()).await.unwrap_err();
     assert!(matches!(&refused, Error::Conflict(why) if why.contains("another agent")), "{refused}");
     first.say(shop.app()).await.unwrap();

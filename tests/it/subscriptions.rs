@@ -131,9 +131,9 @@ async fn a_suspended_subscription_has_no_traffic_and_keeps_its_place(on: On) {
     let mut agent = Agent::of(shop.app());
     agent.work(shop.app()).await;
     let before = agent.peer().clone();
-    let stop = async || set_traffic(shop.app(), one.name, Traffic::Stops, Some(&note())).await;
+    let suspend = async || set_traffic(shop.app(), one.name, Traffic::Stops, Some(&note())).await;
     let resume = async || set_traffic(shop.app(), one.name, Traffic::PassesAgain, None).await;
-    assert_eq!((stop().await.unwrap(), stop().await.unwrap()), (Effect::Now, Effect::Before));
+    assert_eq!((suspend().await.unwrap(), suspend().await.unwrap()), (Effect::Now, Effect::Before));
     assert_eq!(agent.work(shop.app()).await, Told::Delta);
     assert_eq!((agent.peer().traffic_until, agent.peer().address), (None, before.address));
     let status = shop.status(&one.key).await;
@@ -154,7 +154,7 @@ async fn a_suspended_subscription_has_no_traffic_and_keeps_its_place(on: On) {
     assert_eq!(last_event(&shop, one.name).await.0, "subscription.resumed");
     shop.advance(Duration::from_hours(31 * 24)).await;
     past_the_hold(&shop).await;
-    assert!(matches!(stop().await, Err(Error::Conflict(_))), "there is nothing to stop");
+    assert!(matches!(suspend().await, Err(Error::Conflict(_))), "there is nothing to stop");
 }
 
 async fn scenario_38_a_revoked_subscription_ends_on_its_server_and_at_lnd(on: On) {
