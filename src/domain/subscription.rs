@@ -86,7 +86,7 @@ pub struct Holds {
     pub hold_millis: i64,
     /// From the release of an installed slot to its next use.
     pub quarantine_millis: i64,
-    /// From the first claim to the erasure of a server-made private key.
+    /// From the first claim to the erasure of a server-made private key; a day after its first handshake comes sooner.
     pub private_key_millis: i64,
 }
 
