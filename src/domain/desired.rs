@@ -252,7 +252,6 @@ pub mod millis {
 
     use crate::domain::time::Timestamp;
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
     pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(time.millis())
     }

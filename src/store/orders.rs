@@ -20,7 +20,7 @@ use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
 
 /// Everything that [`order_from`] reads.
-macro_rules! columns {
+macro_rules! order_columns {
     () => {
         concat!(
             "id, key_id, kind, server_id, target_id, subscription_id, public_key, requires_claim_token, months, ",
@@ -32,11 +32,11 @@ macro_rules! columns {
 
 macro_rules! select_orders {
     ($rest:literal) => {
-        concat!("SELECT ", columns!(), " FROM orders ", $rest)
+        concat!("SELECT ", $crate::store::orders::order_columns!(), " FROM orders ", $rest)
     };
 }
 
-pub(super) use select_orders;
+pub(super) use {order_columns, select_orders};
 
 /// An order as it is stored first: `creating`.
 #[derive(Debug, Clone)]
@@ -213,7 +213,7 @@ impl Tx {
              referral_code, months, amount_msat, price_cents, rate_cents_per_btc, rate_source, rate_as_of, origin, \
              payment_hash, state, created_at, revision) \
              VALUES ($1, $2, $3, 'lightning', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'creating', $17, 0) RETURNING ",
-            columns!()
+            order_columns!()
         ))
         .bind(order.id.to_string())
         .bind(order.key_id.0)
@@ -240,7 +240,7 @@ impl Tx {
     /// The order with its row locked until the transaction ends.
     pub async fn lock_order(&mut self, id: Uuid) -> Result<Option<Order>> {
         // An update that changes nothing locks the row on both engines; SQLite has no FOR UPDATE.
-        let lock = concat!("UPDATE orders SET revision = revision WHERE id = $1 RETURNING ", columns!());
+        let lock = concat!("UPDATE orders SET revision = revision WHERE id = $1 RETURNING ", order_columns!());
         let row = sqlx::query(lock).bind(id.to_string()).fetch_optional(&mut *self.inner).await?;
         row.as_ref().map(order_from).transpose()
     }
@@ -250,7 +250,7 @@ impl Tx {
         let row = sqlx::query(concat!(
             "UPDATE orders SET state = 'pending', invoice = $2, invoice_expires_at = $3, add_index = $4, ",
             "revision = revision + 1 WHERE id = $1 AND state = 'creating' RETURNING ",
-            columns!()
+            order_columns!()
         ))
         .bind(id.to_string())
         .bind(invoice.text())

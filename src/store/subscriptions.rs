@@ -12,7 +12,7 @@ use crate::domain::subscription::{Cause, Grant, Span, Standing, Subscription};
 use crate::domain::time::Timestamp;
 
 /// Everything that [`subscription_from`] reads.
-macro_rules! columns {
+macro_rules! subscription_columns {
     () => {
         "id, founded_by, server_id, ends_at, standing, suspended_at, created_at, revision"
     };
@@ -20,11 +20,11 @@ macro_rules! columns {
 
 macro_rules! select_subscriptions {
     ($rest:literal) => {
-        concat!("SELECT ", columns!(), " FROM subscriptions ", $rest)
+        concat!("SELECT ", $crate::store::subscriptions::subscription_columns!(), " FROM subscriptions ", $rest)
     };
 }
 
-pub(super) use select_subscriptions;
+pub(super) use {select_subscriptions, subscription_columns};
 
 const GRANTS: &str = "SELECT id, order_id, months, days, granted_at FROM grants \
      WHERE subscription_id = $1 AND revoked_at IS NULL ORDER BY sequence";
@@ -56,7 +56,8 @@ impl Store {
 impl Tx {
     /// The subscription with its row locked until the transaction ends.
     pub async fn lock_subscription(&mut self, id: Uuid) -> Result<Option<Subscription>> {
-        let lock = concat!("UPDATE subscriptions SET revision = revision WHERE id = $1 RETURNING ", columns!());
+        let lock =
+            concat!("UPDATE subscriptions SET revision = revision WHERE id = $1 RETURNING ", subscription_columns!());
         let row = sqlx::query(lock).bind(id.to_string()).fetch_optional(&mut *self.inner).await?;
         row.as_ref().map(subscription_from).transpose()
     }
