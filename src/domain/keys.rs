@@ -15,6 +15,31 @@ const KEY_LENGTH: usize = 32;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKey([u8; KEY_LENGTH]);
 
+/// All encodings of points of low order: 0, 1, the two of order eight, and p - 1, p, p + 1 (cr.yp.to/ecdh.html). Asking a
+/// list is a thousandth of what trying an agreement costs, and every key of a server's list is asked.
+const LOW_ORDER: [[u8; KEY_LENGTH]; 7] = [
+    [0; KEY_LENGTH],
+    with_ends(1, 0, 0),
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
+        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+    with_ends(0xec, 0xff, 0x7f),
+    with_ends(0xed, 0xff, 0x7f),
+    with_ends(0xee, 0xff, 0x7f),
+];
+
+const fn with_ends(first: u8, between: u8, last: u8) -> [u8; KEY_LENGTH] {
+    let mut bytes = [between; KEY_LENGTH];
+    bytes[0] = first;
+    bytes[KEY_LENGTH - 1] = last;
+    bytes
+}
+
 /// A Curve25519 private key.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct PrivateKey([u8; KEY_LENGTH]);
@@ -44,8 +69,11 @@ impl PublicKey {
 
     /// Low-order points agree on the all-zero secret with everybody (RFC 7748 section 6.1).
     fn is_low_order(self) -> bool {
-        let any_secret = StaticSecret::from([0x42; KEY_LENGTH]);
-        !any_secret.diffie_hellman(&x25519_dalek::PublicKey::from(self.0)).was_contributory()
+        let mut bytes = self.0;
+        if let Some(last) = bytes.last_mut() {
+            *last &= 0b0111_1111; // X25519 ignores the highest bit
+        }
+        LOW_ORDER.contains(&bytes)
     }
 }
 
@@ -155,6 +183,30 @@ mod tests {
     use super::*;
 
     /// RFC 7748 section 6.1, Alice's pair.
+    #[test]
+    fn the_list_of_low_orders_is_what_an_agreement_shows() {
+        let agrees = |bytes: [u8; 32]| {
+            let secret = StaticSecret::from([0x42; 32]);
+            secret.diffie_hellman(&x25519_dalek::PublicKey::from(bytes)).was_contributory()
+        };
+        for low in LOW_ORDER {
+            let mut with_highest_bit = low;
+            with_highest_bit[31] |= 0x80;
+            for bytes in [low, with_highest_bit] {
+                assert!(!agrees(bytes) && PublicKey(bytes).is_low_order(), "{bytes:x?}");
+            }
+        }
+        // Every other small number and every other number that is not below p.
+        for n in 2..=255_u8 {
+            let small = with_ends(n, 0, 0);
+            assert!(agrees(small) && !PublicKey(small).is_low_order(), "{n}");
+        }
+        for n in 0xef..=0xff_u8 {
+            let large = with_ends(n, 0xff, 0x7f);
+            assert!(agrees(large) && !PublicKey(large).is_low_order(), "{n}");
+        }
+    }
+
     #[test]
     fn the_public_key_follows_from_the_private_key() {
         let private = hex::decode("77076d0a7318a57d3c16c17251b26645df4c7577d9a5ca6f0a0b6b3b6e2f0a2a");
