@@ -102,10 +102,12 @@ impl Elements {
     }
 }
 
-/// `nft` 1.0.6 keeps each part of a time in 32 bits.
+/// In days first: `nft` 1.0.6 takes no part of a time with more than eight digits.
 fn time(lease: Duration) -> String {
+    const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
     let lease = lease.min(LONGEST_LEASE);
-    format!("{}s{}ms", lease.as_secs(), lease.subsec_millis())
+    let (days, seconds) = (lease.as_secs() / SECONDS_OF_A_DAY, lease.as_secs() % SECONDS_OF_A_DAY);
+    format!("{days}d{seconds}s{}ms", lease.subsec_millis())
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ mod table;
 /// 1 Mbit/s each way.
 pub const THROTTLE_BYTES_PER_SECOND: u32 = 125_000;
 
+/// How nft says that there is none.
+const NO_TABLE: &str = "No such file or directory";
+
 const NFT: Program = Program { name: "nft", package: "nftables" };
 const CONNTRACK: Program = Program { name: "conntrack", package: "conntrack" };
 
@@ -100,7 +103,16 @@ pub async fn list() -> Result<Option<Listing>, Error> {
     if ended.success {
         return Ok(Some(Listing::parse(&ended.output)?));
     }
-    if ended.complaint.contains("No such file or directory") { Ok(None) } else { Err(ended.refusal(NFT)) }
+    if ended.complaint.contains(NO_TABLE) { Ok(None) } else { Err(ended.refusal(NFT)) }
+}
+
+/// Whether there is a table; what it holds is not looked at.
+pub async fn is_there() -> Result<bool, Error> {
+    let ended = NFT.run(&["-t", "list", "table", "inet", "wgsub"], "").await?;
+    match ended.success {
+        false if !ended.complaint.contains(NO_TABLE) => Err(ended.refusal(NFT)),
+        is_there => Ok(is_there),
+    }
 }
 
 /// Ends the table, and with it every rule of ours.
