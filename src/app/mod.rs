@@ -148,6 +148,8 @@ pub enum Unavailable {
     NodeDown(String),
     #[error("the Lightning node takes no new invoices, though it answers otherwise: it has to be restarted")]
     NodeHangs,
+    #[error("another agent speaks for server {0}; stop that one, or wait until it was silent for 90 s")]
+    AnotherAgent(ServerId),
     #[error("this payment could not be delivered: a refund is due; write to the operator with your payment hash")]
     RefundDue,
 }
@@ -158,7 +160,7 @@ impl Unavailable {
         match self {
             Self::SoldOut(_) | Self::NoKey(_) => Duration::from_mins(5),
             Self::NoRate(_) | Self::NoChannel => Duration::from_mins(1),
-            Self::NodeDown(_) | Self::NodeHangs => Duration::from_secs(10),
+            Self::NodeDown(_) | Self::NodeHangs | Self::AnotherAgent(_) => Duration::from_secs(10),
             Self::RefundDue => Duration::from_hours(1),
         }
     }

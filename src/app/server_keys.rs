@@ -39,7 +39,7 @@ impl App {
     /// Reads what agents have reported; at the start, and again for what another replica heard.
     pub async fn read_server_keys(&self) -> Result<(), Error> {
         for state in self.store.server_states().await? {
-            if let Some(key) = state.public_key {
+            if let Some(key) = state.public_key.filter(|_| state.applied_revision >= 0) {
                 self.server_keys.learn(state.id, key);
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::desired_peers::{desired_peers, server_state};
-use super::{App, Error, secrets};
+use super::{App, Error, Unavailable, secrets};
 use crate::domain::Invalid;
 use crate::domain::desired::{Applied, Change, DesiredPeer, PROTOCOL, Report, Usage};
 use crate::domain::event::{EventType, Subject};
@@ -36,7 +36,7 @@ pub enum Heard {
 /// Takes an agent's word for its server.
 ///
 /// # Errors
-/// [`Error::Conflict`] for another key than the server's, or while another agent speaks for it.
+/// [`Error::Conflict`] for another key than the server's; [`Unavailable::AnotherAgent`] while another one speaks for it.
 pub async fn take_report(app: &App, id: &ServerId, report: &Report) -> Result<Heard, Error> {
     if report.protocol != PROTOCOL {
         return Err(Invalid::new(format!("this control plane speaks protocol {PROTOCOL} of agents")).into());
@@ -46,7 +46,10 @@ pub async fn take_report(app: &App, id: &ServerId, report: &Report) -> Result<He
     check_key(server, &state, report.public_key)?;
     check_alone(app, &state, report.agent_id)?;
     hear(app, &state, report).await?;
-    app.server_keys.learn(id.clone(), report.public_key);
+    if report.applied.is_some() {
+        // Nothing is sold on a server that cannot do what is asked of it.
+        app.server_keys.learn(id.clone(), report.public_key);
+    }
     app.server_changes.announce(id);
     bind_found(app, server, &report.withheld).await?;
     for usages in report.usage.chunks(USAGES_AT_ONCE) {
@@ -73,7 +76,7 @@ fn check_alone(app: &App, state: &ServerState, agent: Uuid) -> Result<(), Error>
     let silence = i64::try_from(AGENT_SILENCE.as_millis()).unwrap_or(i64::MAX);
     let speaks = state.agent_seen_at.is_some_and(|at| app.clock.now().since(at) < silence);
     if speaks && state.agent_id.is_some_and(|known| known != agent) {
-        return Err(Error::Conflict(format!("another agent speaks for server {}; stop that one first", state.id)));
+        return Err(Unavailable::AnotherAgent(state.id.clone()).into());
     }
     Ok(())
 }
@@ -92,6 +95,7 @@ async fn hear(app: &App, state: &ServerState, report: &Report) -> Result<(), Err
     let mut tx = app.store.begin().await?;
     tx.hear_agent(&state.id, word).await?;
     let freed = confirm_removals(app, &mut tx, state, report, applied_revision).await?;
+    keep_slots(app, &mut tx, state, report).await?;
     tx.commit().await?;
     if freed > 0 {
         tracing::info!(server = %state.id, freed, "its agent took peers away; their slots rest now");
@@ -120,12 +124,23 @@ async fn confirm_removals(
     Ok(gone.len())
 }
 
+/// The slots of peers that the agent keeps are sold to nobody before their time and a quarantine are over.
+async fn keep_slots(app: &App, tx: &mut Tx, state: &ServerState, report: &Report) -> Result<(), Error> {
+    let Some(server) = app.shop.server(&state.id) else { return Ok(()) };
+    for peer in &report.withheld {
+        let (Some(slot), Some(until)) = (server.pool.slot_of(peer.address), peer.traffic_until) else { continue };
+        tx.rest_slot(&state.id, slot, until.plus_millis(app.shop.holds.quarantine_millis)).await?;
+    }
+    Ok(())
+}
+
 /// Peers that the agent has and this database forgot, because a backup was restored: the key of one whose slot was paid
 /// for and not claimed is bound again, so that the customer's config goes on.
 async fn bind_found(app: &App, server: &Server, found: &[DesiredPeer]) -> Result<(), Error> {
     for peer in found {
         let Some(slot) = server.pool.slot_of(peer.address) else { continue };
-        let Some(subscription) = app.store.keyless_holder(&server.id, slot).await? else { continue };
+        // By the peer's own id: a slot that was sold anew since belongs to somebody else.
+        let Some(subscription) = app.store.keyless_holder(&server.id, slot, peer.id).await? else { continue };
         let mut tx = app.store.begin().await?;
         if bind_again(app, &mut tx, subscription, peer).await? {
             tx.commit().await?;

@@ -135,9 +135,11 @@ impl Desired {
         Ok(())
     }
 
-    /// SHA-256 over the peers as JSON in the order of their ids, in hexadecimal; revision and time are left out.
+    /// SHA-256 over the terms and the peers as JSON in the order of their ids, in hexadecimal; revision and time are
+    /// left out.
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
+        hasher.update(serde_json::to_vec(&self.terms).unwrap_or_default());
         for peer in self.peers.values() {
             // These types have a JSON form always: no map with keys that are no text, no number that is none.
             hasher.update(serde_json::to_vec(peer).unwrap_or_default());
@@ -151,32 +153,30 @@ impl Desired {
 pub const GUARDED_REMOVALS: usize = 20;
 const GUARDED_SHARE: usize = 5;
 
-/// The peers that stay although `next` does not name them, until their time is over.
+/// The peers that stay although `next` does not name them, or not for so long, until their time is over.
 ///
-/// These are all of them where the control plane's database begins a new epoch: a restored backup forgot who paid since.
+/// Where the control plane's database begins a new epoch these are all of them: a restored backup forgot who paid since.
 /// Otherwise a snapshot that would remove more than 20 peers that still have time, and more than a fifth of all, waits
 /// for the operator. What somebody else has by now is never kept.
 pub fn withhold_removals(before: &Desired, next: &Desired, now: Timestamp) -> Peers {
-    let is_missed = |peer: &&DesiredPeer| peer.has_time(now) && !next.peers.contains_key(&peer.id);
-    let missed: Vec<&DesiredPeer> = before.peers.values().filter(is_missed).collect();
+    let is_restored = before.epoch != next.epoch;
+    let has_time = |peer: &&DesiredPeer| peer.traffic_until.is_some_and(|until| until > now);
+    let is_missed = |peer: &&DesiredPeer| is_restored || !next.peers.contains_key(&peer.id);
+    let missed: Vec<&DesiredPeer> = before.peers.values().filter(has_time).filter(is_missed).collect();
     let is_many = missed.len() > GUARDED_REMOVALS && missed.len() * GUARDED_SHARE > before.peers.len();
-    if before.epoch == next.epoch && !is_many {
-        return BTreeMap::new();
+    if !is_restored && !is_many {
+        return Peers::new();
     }
     let mut kept: Peers = missed.into_iter().map(|peer| (peer.id, peer.clone())).collect();
     yield_to(&mut kept, next.peers.values());
     kept
 }
 
-/// Drops the withheld peers that share a key, an address or a port with one that is named.
+/// Drops the withheld peers that share an id, a key, an address or a port with one that is named; the same peer stays
+/// where it had paid for longer than it is named for.
 pub fn yield_to<'a>(withheld: &mut Peers, named: impl Iterator<Item = &'a DesiredPeer>) {
     for named in named {
-        withheld.retain(|id, peer| {
-            *id != named.id
-                && peer.public_key != named.public_key
-                && peer.address != named.address
-                && peer.public_port != named.public_port
-        });
+        withheld.retain(|_, kept| !kept.conflicts_with(named) || kept.outlasts(named));
         if withheld.is_empty() {
             return;
         }
@@ -184,6 +184,19 @@ pub fn yield_to<'a>(withheld: &mut Peers, named: impl Iterator<Item = &'a Desire
 }
 
 impl DesiredPeer {
+    fn conflicts_with(&self, other: &Self) -> bool {
+        self.id == other.id
+            || self.public_key == other.public_key
+            || self.address == other.address
+            || self.public_port == other.public_port
+    }
+
+    /// The same peer with more time, where the other one is not suspended.
+    fn outlasts(&self, other: &Self) -> bool {
+        let is_same = self.id == other.id && self.public_key == other.public_key && self.address == other.address;
+        is_same && other.traffic_until.is_some_and(|until| self.traffic_until.is_some_and(|own| own > until))
+    }
+
     /// Whether its traffic may pass, now or once it is no longer suspended.
     pub fn has_time(&self, now: Timestamp) -> bool {
         self.traffic_until.is_none_or(|until| until > now)
@@ -377,10 +390,19 @@ mod tests {
     #[test]
     fn scenario_52_a_restored_backup_takes_nobody_away() {
         let now = Timestamp::from_millis(2_000);
-        let before = desired(9, [peer(1, Some(9_000)), peer(2, Some(1_000)), peer(3, None)]);
-        let next = Desired { epoch: Uuid::from_u128(8), ..desired(2, []) };
-        let kept: Vec<Uuid> = withhold_removals(&before, &next, now).into_keys().collect();
-        assert_eq!(kept, [Uuid::from_u128(1), Uuid::from_u128(3)]);
+        let before = desired(9, [peer(1, Some(9_000)), peer(2, Some(1_000)), peer(3, None), peer(4, Some(9_000))]);
+        // One whose renewal was forgotten is named for a shorter time, and keeps what was paid for.
+        let next = Desired { epoch: Uuid::from_u128(8), ..desired(2, [peer(4, Some(3_000))]) };
+        let kept = withhold_removals(&before, &next, now);
+        let ids: Vec<Uuid> = kept.keys().copied().collect();
+        assert_eq!(ids, [Uuid::from_u128(1), Uuid::from_u128(4)]);
+        // A renewal that is known after all ends that, and so does somebody else's address.
+        let mut kept_then = kept.clone();
+        yield_to(&mut kept_then, [peer(4, Some(9_000))].iter());
+        assert_eq!(kept_then.len(), 1);
+        let mut kept_then = kept;
+        yield_to(&mut kept_then, [DesiredPeer { id: Uuid::from_u128(9), ..peer(4, Some(99_000)) }].iter());
+        assert_eq!(kept_then.len(), 1);
     }
 
     proptest! {

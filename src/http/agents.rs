@@ -30,8 +30,8 @@ const CONNECTIONS: usize = 16;
 const LONGEST_WAIT_SECONDS: u64 = 60;
 /// A change by another replica or by an operator's command is not announced here.
 const LOOK_ANYWAY: Duration = Duration::from_millis(200);
-/// An agent reports a few hundred peers at a time.
-const MAX_REPORT: usize = 1024 * 1024;
+/// After a restore an agent names every peer that the database forgot, up to a full /16.
+const MAX_REPORT: usize = 32 * 1024 * 1024;
 
 /// Who is served: the verbs, and the one server whose agent has the socket.
 struct Agents {

@@ -142,6 +142,8 @@ pub async fn operate(config: &Config, clock: Clock) -> Result<App, StartError> {
     tx.check_instance_keys(&app.keyring, app.clock.now()).await?;
     // A key that no service has registered yet must not be used before one has.
     tx.rollback().await?;
+    // So that nobody is given a server's own key.
+    app.read_server_keys().await?;
     Ok(app)
 }
 

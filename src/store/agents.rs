@@ -99,14 +99,17 @@ impl Tx {
         Ok(())
     }
 
-    /// A new life of the database: nothing that an agent has applied counts as applied any more.
+    /// A new life of the database: nothing that an agent has applied counts as applied any more, and what the operator
+    /// allowed in another life is not allowed.
     pub async fn renew_epoch(&mut self, epoch: Uuid, now: Timestamp) -> Result<()> {
         sqlx::query("UPDATE database_epoch SET epoch = $1, began_at = $2 WHERE id = 1")
             .bind(epoch.to_string())
             .bind(now.millis())
             .execute(&mut *self.inner)
             .await?;
-        sqlx::query("UPDATE servers SET applied_revision = -1").execute(&mut *self.inner).await?;
+        sqlx::query("UPDATE servers SET applied_revision = -1, removals_allowed_until = NULL")
+            .execute(&mut *self.inner)
+            .await?;
         Ok(())
     }
 

@@ -65,14 +65,15 @@ impl Store {
         rows.iter().map(|row| Record::new("removed_peers", row).id("id")).collect()
     }
 
-    /// The subscription that holds a slot and never had a key bound; one whose key was taken away is not meant.
-    pub async fn keyless_holder(&self, server: &ServerId, slot: Slot) -> Result<Option<Uuid>> {
+    /// The subscription that this peer holds a slot for, where its key is not bound and never was.
+    pub async fn keyless_holder(&self, server: &ServerId, slot: Slot, peer: Uuid) -> Result<Option<Uuid>> {
         let row = sqlx::query(
             "SELECT holder_id AS id FROM peers WHERE server_id = $1 AND slot = $2 AND holder_kind = 'subscription' \
-             AND superseded_at IS NULL AND public_key IS NULL AND generation = 0",
+             AND superseded_at IS NULL AND public_key IS NULL AND generation = 0 AND id = $3",
         )
         .bind(server.as_str())
         .bind(i64::from(slot.0))
+        .bind(peer.to_string())
         .optional_from(&self.reader)
         .await?;
         row.map(|row| Record::new("peers", &row).id("id")).transpose()
@@ -93,6 +94,19 @@ impl Store {
 }
 
 impl Tx {
+    /// Gives nobody a slot before `free_from`: somebody whom this database does not know still answers there.
+    pub async fn rest_slot(&mut self, server: &ServerId, slot: Slot, free_from: Timestamp) -> Result<()> {
+        sqlx::query(
+            "UPDATE slots SET released_at = $3 WHERE server_id = $1 AND n = $2 AND peer_id IS NULL AND released_at < $3",
+        )
+        .bind(server.as_str())
+        .bind(i64::from(slot.0))
+        .bind(free_from.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
     /// Raises the revision of the server that a subscription's peer is on, and leaves it on the peer.
     pub(super) async fn change_peer(&mut self, subscription: Uuid) -> Result<()> {
         self.raise_revision(subscription).await?;

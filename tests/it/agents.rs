@@ -8,7 +8,7 @@ use wiretoll::app::find_subscription::SubscriptionName;
 use wiretoll::app::operator::Effect;
 use wiretoll::app::suspend::{Traffic, set_traffic};
 use wiretoll::app::take_report::{AGENT_SILENCE, take_report};
-use wiretoll::app::{Error, release, subscription_status, unthrottle};
+use wiretoll::app::{Error, Unavailable, release, subscription_status, unthrottle};
 use wiretoll::domain::desired::{Report, Usage};
 use wiretoll::domain::interface_name::InterfaceName;
 use wiretoll::domain::keys::{PrivateKey, PublicKey};
@@ -293,11 +293,11 @@ async fn a_second_agent_and_a_wrong_key_are_refused(on: On) {
     let second = Agent::of(shop.app());
     shop.advance(AGENT_SILENCE / 2).await;
     let refused = second.say(shop.app()).await.unwrap_err();
-    assert!(matches!(&refused, Error::Conflict(why) if why.contains("another agent")), "{refused}");
+    assert!(matches!(&refused, Error::Unavailable(Unavailable::AnotherAgent(_))), "{refused}");
     first.say(shop.app()).await.unwrap();
     shop.advance(AGENT_SILENCE).await;
     second.say(shop.app()).await.unwrap();
-    assert!(matches!(first.say(shop.app()).await, Err(Error::Conflict(_))));
+    assert!(matches!(first.say(shop.app()).await, Err(Error::Unavailable(_))));
 
     let other_key = PrivateKey::from_random([7; 32]).public_key();
     let stranger = Report { public_key: other_key, ..second.report() };

@@ -89,3 +89,22 @@ async fn the_container_s_health_check_tells_a_healthy_service() {
     shop.stop().await;
     assert!(!healthy(port), "it has stopped");
 }
+
+/// What the internet reaches may change nothing; what may change networks is reached by a socket alone.
+#[test]
+fn the_units_share_a_socket_and_no_capability() {
+    let lines = |file: &str| deployed(file).lines().map(str::to_owned).collect::<Vec<_>>();
+    let service = lines("deploy/systemd/wiretoll.service");
+    let agent = lines("deploy/systemd/wiretoll-agent.service");
+    let has = |unit: &[String], line: &str| unit.iter().any(|found| found == line);
+    assert!(has(&service, "CapabilityBoundingSet=") && has(&service, "AmbientCapabilities="));
+    assert!(has(&agent, "CapabilityBoundingSet=CAP_NET_ADMIN") && has(&agent, "AmbientCapabilities=CAP_NET_ADMIN"));
+    assert!(has(&service, "RuntimeDirectory=wiretoll") && has(&agent, "SupplementaryGroups=wiretoll"));
+    for unit in [&service, &agent] {
+        for line in ["NoNewPrivileges=yes", "ProtectSystem=strict", "LimitCORE=0", "MemoryDenyWriteExecute=yes"] {
+            assert!(has(unit, line), "{line}");
+        }
+    }
+    // They start apart: customers are served from the agent's file whether or not the service runs.
+    assert!(!agent.iter().any(|line| line.starts_with("Requires=") || line.starts_with("BindsTo=")));
+}

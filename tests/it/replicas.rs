@@ -102,8 +102,11 @@ async fn a_key_that_one_replica_heard_is_sold_with_at_the_other() {
     let order = json!({ "serverId": "eu-de", "duration": 1 });
     assert_eq!((here.create(order.clone()).await.status, there.create(order.clone()).await.status), (503, 503));
     let key = PrivateKey::from_random([3; 32]).public_key();
-    let agent = Agent { id: here.app().new_id(), key, desired: None, withheld: BTreeMap::new() };
+    let mut agent = Agent { id: here.app().new_id(), key, desired: None, withheld: BTreeMap::new() };
+    // Its first word promises nothing yet; what it has done does.
     agent.say(here.app()).await.unwrap();
+    assert_eq!(here.create(order.clone()).await.status, 503);
+    agent.work(here.app()).await;
     let bought = here.buy().await;
     there.until("the other one has read it", || async { there.create(order.clone()).await.status == 200 }).await;
     let claim = there.claim(json!({ "paymentHash": bought.hash })).await;
