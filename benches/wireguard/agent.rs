@@ -2,11 +2,13 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
+use wiretoll::agent::key::KeyFile;
 use wiretoll::domain::desired::{Desired, DesiredPeer, Terms};
 use wiretoll::domain::keys::{PresharedKey, PrivateKey};
 use wiretoll::domain::time::Timestamp;
@@ -87,7 +89,7 @@ fn state() -> String {
     });
     let terms = Terms { listen_port: 51_999, network: "10.64.0.0/16".parse().expect("a network"), network6: None };
     let desired = Desired { epoch: Uuid::from_u128(1), revision: 1, terms, peers: peers.collect() };
-    json!({ "desired": desired, "withheld": [], "seen_at": 1_000, "counter_run": Uuid::from_u128(2) }).to_string()
+    json!({ "server_key": KeyFile::new(Path::new(FOLDER)).load_or_make().expect("a key").public_key(), "desired": desired, "withheld": [], "seen_at": 1_000, "counter_run": Uuid::from_u128(2) }).to_string()
 }
 
 fn peer(n: u32) -> DesiredPeer {

@@ -27,9 +27,12 @@ pub struct ControlPlane {
 /// Why it was not heard.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    #[error("the control plane does not answer")]
+    #[error("the service does not answer: does `wiretoll serve` run, and is its [agent] socket the same?")]
     Unreachable(#[from] reqwest::Error),
-    /// Its own words.
+    /// Not now, in its own words.
+    #[error("{0}")]
+    Busy(String),
+    /// In its own words.
     #[error("{0}")]
     Refused(String),
     #[error("the control plane's answer is longer than it can be")]
@@ -85,7 +88,9 @@ async fn checked(answer: Response) -> Result<Response, ControlError> {
         return Ok(answer);
     }
     let said = serde_json::from_slice::<Refusal>(&body(answer).await?);
-    Err(ControlError::Refused(said.map_or_else(|_| format!("the control plane answers {status}"), |said| said.message)))
+    let said = said.map_or_else(|_| format!("the control plane answers {status}"), |said| said.message);
+    // What it cannot do now it may do later.
+    Err(if status.is_server_error() { ControlError::Busy(said) } else { ControlError::Refused(said) })
 }
 
 async fn body(mut answer: Response) -> Result<Vec<u8>, ControlError> {

@@ -27,6 +27,7 @@ use crate::domain::Invalid;
 use crate::domain::desired::{
     Applied, Change, PROTOCOL, Peers, Report, Snapshot, Update, Usage, withhold_removals, yield_to,
 };
+use crate::domain::keys::PublicKey;
 use crate::domain::time::Timestamp;
 use crate::stop::Stop;
 use control::{ControlError, ControlPlane};
@@ -45,6 +46,10 @@ const VERIFY_EVERY: Duration = Duration::from_mins(5);
 const ALARM_AFTER: Duration = Duration::from_mins(10);
 /// Peers in one report.
 const USAGES_AT_ONCE: usize = 500;
+/// An answer may take so long on a busy machine.
+const DRIFT_MILLIS: i64 = 1_000;
+/// After a word of the control plane that made no sense.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A timer may wake a little early.
 const SLACK: Duration = Duration::from_millis(20);
 
@@ -59,6 +64,8 @@ pub struct Agent {
     /// What stands and is in the file.
     applied: Option<(Uuid, i64)>,
     time: Option<ServerTime>,
+    /// Leases were counted from a time that turned out to be another.
+    leases_are_off: bool,
     /// Asks for a snapshot next, not for what changed.
     wants_everything: bool,
     /// When what failed is tried again.
@@ -83,6 +90,11 @@ pub enum AgentError {
         #[source]
         source: std::io::Error,
     },
+    #[error(
+        "customers' configs name the server's key {0}, and this agent has another one: put that key back with `wiretoll \
+         agent key import --replace`"
+    )]
+    AnotherKey(PublicKey),
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error(transparent)]
@@ -103,13 +115,18 @@ impl Agent {
         let unreadable = |source| AgentError::State { folder: settings.state_folder.clone(), source };
         let state = file.load().map_err(unreadable)?;
         let counter_run = state.as_ref().map_or_else(new_run, |state| Ok(state.counter_run))?;
+        let mut server = Server::new(settings.clone(), key, counter_run);
+        if state.is_none() {
+            server.refuse_foreign_interface().await?;
+        }
         let mut agent = Self {
-            server: Server::new(settings.clone(), key, counter_run),
+            server,
             control: ControlPlane::new(&settings.socket, &settings.server)?,
             file,
             time: state.as_ref().map(|state| ServerTime::told(state.seen_at)),
             state,
             applied: None,
+            leases_are_off: false,
             wants_everything: false,
             retry_at: None,
             backoff: Backoff::default(),
@@ -118,6 +135,7 @@ impl Agent {
             identity,
             heard_at: Instant::now(),
         };
+        agent.check_key().await?;
         agent.restore().await?;
         Ok(agent)
     }
@@ -125,10 +143,10 @@ impl Agent {
     /// Keeps the server until it is told to stop; what stands then stays.
     ///
     /// # Errors
-    /// When the control plane refuses this agent at its first word: another key, or another agent in its place.
+    /// When the control plane refuses this agent at its first word: it has another key than the server is sold with.
     pub async fn run(mut self, mut stop: Stop) -> Result<(), AgentError> {
-        if let Err(refused @ ControlError::Refused(_)) = self.tell(&[], false).await {
-            return Err(refused.into());
+        if stop.or(self.introduce()).await.transpose()?.is_none() {
+            return Ok(());
         }
         let every = |period| {
             let mut ticks = interval_at(Instant::now() + period, period);
@@ -150,6 +168,39 @@ impl Agent {
                     }
                 },
             }
+        }
+    }
+
+    /// Tells who this is, and waits for its turn: another agent that speaks for the server keeps it until it was silent.
+    /// A control plane that cannot be reached holds up nobody.
+    async fn introduce(&mut self) -> Result<(), AgentError> {
+        loop {
+            match self.tell(&[], false).await {
+                Err(refused @ ControlError::Refused(_)) => return Err(refused.into()),
+                Err(ControlError::Busy(why)) => {
+                    tracing::warn!(why, "not yet; what stands goes on");
+                    tokio::time::sleep(self.backoff.delay()).await;
+                }
+                Ok(()) | Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// Another key on the interface cuts everybody off: so one that was put in place since is asked about before anything
+    /// is touched.
+    async fn check_key(&mut self) -> Result<(), AgentError> {
+        let key = self.server.public_key();
+        let Some(known) = self.state.as_ref().map(|state| state.server_key).filter(|known| *known != key) else {
+            return Ok(());
+        };
+        match self.tell(&[], false).await {
+            Ok(()) => {
+                tracing::warn!(%known, %key, "the server has another key now");
+                self.state.iter_mut().for_each(|state| state.server_key = key);
+                Ok(())
+            }
+            Err(refused @ ControlError::Refused(_)) => Err(refused.into()),
+            Err(_) => Err(AgentError::AnotherKey(known)),
         }
     }
 
@@ -180,23 +231,37 @@ impl Agent {
             Err(invalid) => {
                 tracing::warn!(%invalid, "the control plane's word does not fit; asking for everything");
                 self.wants_everything = true;
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
             }
         }
     }
 
     fn take(&mut self, update: Update) -> Result<(), Invalid> {
-        let time = ServerTime::told(update.now);
-        self.time = Some(time);
+        let time = self.learn(update.now);
         match update.change {
             Change::Snapshot(snapshot) => self.take_snapshot(snapshot, time.now())?,
             Change::Delta(delta) => {
                 let state = self.state.as_mut().ok_or_else(|| Invalid::new("a delta before any snapshot"))?;
+                // What the operator takes away by name goes, whatever was kept for it.
+                state.withheld.retain(|id, _| !delta.remove.contains(id));
                 state.desired.apply(delta)?;
                 yield_to(&mut state.withheld, state.desired.peers.values());
             }
         }
         self.wants_everything = false;
         Ok(())
+    }
+
+    /// After an outage our own file's time is behind, and a wrong clock of the control plane's may have been put right:
+    /// then leases are counted anew, and who was taken for ended is looked at again.
+    fn learn(&mut self, now: Timestamp) -> ServerTime {
+        let off = self.time.map_or(0, |time| time.now().since(now));
+        if off.abs() > DRIFT_MILLIS {
+            tracing::warn!(seconds = off / 1_000, "the time was not as this agent had it; leases are counted anew");
+            self.leases_are_off = true;
+            self.retry_at = Some(Instant::now());
+        }
+        *self.time.insert(ServerTime::told(now))
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot, now: Timestamp) -> Result<(), Invalid> {
@@ -206,20 +271,25 @@ impl Agent {
         if let Some(before) = self.state.take().filter(|_| !removals_allowed) {
             withheld = before.withheld;
             withheld.extend(withhold_removals(&before.desired, &desired, now));
-            withheld.retain(|_, peer| peer.has_time(now));
             yield_to(&mut withheld, desired.peers.values());
         }
-        self.troubles.withheld(withheld.len());
-        self.state = Some(State { desired, withheld, seen_at: now, counter_run: self.server.counter_run() });
+        let (server_key, counter_run) = (self.server.public_key(), self.server.counter_run());
+        self.state = Some(State { server_key, desired, withheld, seen_at: now, counter_run });
         Ok(())
     }
 
     /// Makes the server so, keeps it in the file, and says so; what fails is tried again.
     async fn converge(&mut self) {
-        let (Some(state), Some(time)) = (&self.state, self.time) else { return };
+        let (Some(state), Some(time)) = (&mut self.state, self.time) else { return };
         let now = time.now();
+        state.withheld.retain(|_, peer| peer.has_time(now));
+        self.troubles.withheld(state.withheld.len());
         self.backoff.begin();
-        let done = self.server.converge(&state.desired.terms, standing_at(state, now), now).await;
+        let mut done = self.server.converge(&state.desired.terms, standing_at(state, now), now).await;
+        if self.leases_are_off && done.is_ok() {
+            done = self.server.renew_leases(now).await;
+            self.leases_are_off = done.is_err();
+        }
         let revision = (state.desired.epoch, state.desired.revision);
         self.troubles.server(done.as_ref().err());
         if done.is_err() || !self.store() {
@@ -227,8 +297,12 @@ impl Agent {
             return;
         }
         self.retry_at = None;
-        if self.applied.replace(revision) != Some(revision) {
-            let _ = self.tell(&[], false).await;
+        if self.applied.replace(revision) != Some(revision)
+            && let Err(error) = self.tell(&[], false).await
+        {
+            tracing::debug!(%error, "what was applied could not be told; it is told again");
+            self.applied = None;
+            self.retry_at = Some(Instant::now() + self.backoff.delay());
         }
     }
 
@@ -309,7 +383,7 @@ impl Agent {
         let taken = self.control.report(&report).await?;
         self.heard();
         self.reported.heard(usage);
-        self.time = Some(ServerTime::told(taken.now));
+        self.learn(taken.now);
         self.wants_everything |= taken.resync;
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! The firewall comes first, so that no packet passes that it has not judged; then the flows of those who left are
 //! forgotten, then the peers change. What was done is looked at before it is called done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::config;
 use crate::domain::Invalid;
 use crate::domain::desired::{DesiredPeer, Peers, Terms};
+use crate::domain::interface_name::InterfaceName;
 use crate::domain::keys::{PrivateKey, PublicKey};
 use crate::domain::peer_diff::{PeerChange, PeerConfig, PeerStatus, diff};
 use crate::domain::time::Timestamp;
@@ -38,6 +39,8 @@ pub struct Server {
     standing: Option<Standing>,
     /// Which life of the firewall's counters is running.
     counter_run: Uuid,
+    /// Addresses whose flows are still to be forgotten.
+    unflushed: BTreeSet<IpAddr>,
 }
 
 #[derive(Debug, Clone)]
@@ -55,6 +58,11 @@ pub enum ServerError {
     Firewall(#[from] netfilter::Error),
     #[error("what this server is to have cannot be")]
     Impossible(#[from] Invalid),
+    #[error(
+        "the interface {0} has peers and another key: to take that server over, put its key in place with `wiretoll agent \
+         key import`; otherwise choose another name with [agent] interface"
+    )]
+    Foreign(InterfaceName),
     #[error("the interface does not keep what it is given: does another program change it?")]
     Unsteady,
 }
@@ -70,7 +78,7 @@ pub struct Counted {
 impl Server {
     pub fn new(settings: config::Agent, key: PrivateKey, counter_run: Uuid) -> Self {
         let interface = Interface::new(settings.interface.clone());
-        Self { settings, key, interface, standing: None, counter_run }
+        Self { settings, key, interface, standing: None, counter_run, unflushed: BTreeSet::new() }
     }
 
     pub fn public_key(&self) -> PublicKey {
@@ -81,6 +89,14 @@ impl Server {
         self.counter_run
     }
 
+    /// An interface that somebody else made for something else is not ours to take.
+    pub async fn refuse_foreign_interface(&mut self) -> Result<(), ServerError> {
+        if self.interface.is_somebody_elses(&self.key).await? {
+            return Err(ServerError::Foreign(self.settings.interface.clone()));
+        }
+        Ok(())
+    }
+
     /// Makes the server have exactly these peers. After an error the next call looks at everything.
     pub async fn converge(&mut self, terms: &Terms, peers: Peers, now: Timestamp) -> Result<(), ServerError> {
         match self.standing.take() {
@@ -88,6 +104,16 @@ impl Server {
             _ => self.rebuild(terms, &peers, now).await?,
         }
         self.standing = Some(Standing { terms: terms.clone(), peers });
+        Ok(())
+    }
+
+    /// Counts everybody's lease anew, from a time that is known better now.
+    pub async fn renew_leases(&mut self, now: Timestamp) -> Result<(), ServerError> {
+        let Some(standing) = self.standing.take() else { return Ok(()) };
+        let same = |customer: Customer| CustomerChange::Update { from: customer.clone(), to: customer };
+        let changes: Vec<_> = standing.peers.values().map(|peer| same(customer(peer, now))).collect();
+        netfilter::change(&changes).await?;
+        self.standing = Some(standing);
         Ok(())
     }
 
@@ -128,39 +154,59 @@ impl Server {
     }
 
     async fn rebuild(&mut self, terms: &Terms, peers: &Peers, now: Timestamp) -> Result<(), ServerError> {
-        self.replace_firewall(terms, peers, now).await?;
-        self.interface.ensure(&self.interface_settings(terms)).await?;
+        let firewall = self.firewall(terms);
+        if !netfilter::is_there().await? {
+            // Before any packet can come, something has to judge it; then all else may be done at the same time.
+            netfilter::replace(&firewall, &[]).await?;
+        }
+        let settings = self.interface_settings(terms);
+        let customers: Vec<Customer> = peers.values().map(|peer| customer(peer, now)).collect();
+        let (replaced, standing) =
+            tokio::join!(netfilter::replace(&firewall, &customers), self.stand(&settings, peers));
+        replaced?;
+        // Its counters start at zero.
+        self.counter_run = new_run()?;
+        standing?;
+        self.flush().await
+    }
+
+    async fn stand(&mut self, settings: &Settings, peers: &Peers) -> Result<(), ServerError> {
+        self.interface.ensure(settings).await?;
         self.set_peers(peers).await
+    }
+
+    /// Forgets the flows of those who left, also where an earlier attempt got no further.
+    async fn flush(&mut self) -> Result<(), ServerError> {
+        let addresses: Vec<IpAddr> = self.unflushed.iter().copied().collect();
+        netfilter::flush_flows(&addresses).await?;
+        self.unflushed.clear();
+        Ok(())
     }
 
     async fn change(&mut self, before: &Peers, after: &Peers, now: Timestamp) -> Result<(), ServerError> {
         let changes = customer_changes(before, after, now);
+        self.unflushed.extend(left_addresses(before, after));
         netfilter::change(&changes).await?;
-        netfilter::flush_flows(&left_addresses(before, after)).await?;
+        self.flush().await?;
         let changes = peer_changes(before, after);
         if changes.is_empty() {
             return Ok(());
         }
         self.interface.apply(&changes).await?;
-        self.set_peers(after).await
-    }
-
-    async fn replace_firewall(&mut self, terms: &Terms, peers: &Peers, now: Timestamp) -> Result<(), ServerError> {
-        let customers: Vec<Customer> = peers.values().map(|peer| customer(peer, now)).collect();
-        netfilter::replace(&self.firewall(terms), &customers).await?;
-        // Its counters start at zero.
-        self.counter_run = new_run()?;
-        Ok(())
+        self.set_peers(after).await?;
+        self.flush().await
     }
 
     /// Until a look shows that they stand.
     async fn set_peers(&mut self, peers: &Peers) -> Result<(), ServerError> {
         let configs = configs(peers);
         for _ in 0..ATTEMPTS {
-            let changes = diff(&configs, &self.interface.dump().await?, &self.public_key())?;
+            let found = self.interface.dump().await?;
+            let changes = diff(&configs, &found, &self.public_key())?;
             if changes.is_empty() {
                 return Ok(());
             }
+            self.unflushed.extend(addresses_of_removed(&changes, &found));
             self.interface.apply(&changes).await?;
         }
         Err(ServerError::Unsteady)
@@ -251,7 +297,7 @@ fn customer_changes(before: &Peers, after: &Peers, now: Timestamp) -> Vec<Custom
 }
 
 fn peer_changes(before: &Peers, after: &Peers) -> Vec<PeerChange> {
-    let keys: std::collections::BTreeSet<PublicKey> = after.values().map(|peer| peer.public_key).collect();
+    let keys: BTreeSet<PublicKey> = after.values().map(|peer| peer.public_key).collect();
     let gone = before.values().map(|peer| peer.public_key).filter(|key| !keys.contains(key));
     let same = |peer: &DesiredPeer| before.get(&peer.id).is_some_and(|known| config_of(known) == config_of(peer));
     let set = after.values().filter(|peer| !same(peer)).map(|peer| PeerChange::Set(config_of(peer)));
@@ -264,6 +310,19 @@ fn left_addresses(before: &Peers, after: &Peers) -> Vec<IpAddr> {
         after.get(&peer.id).is_some_and(|now| now.address == peer.address && now.address6 == peer.address6)
     };
     before.values().filter(|peer| !stays(peer)).flat_map(addresses_of).collect()
+}
+
+/// Of peers that the interface has and that nobody knows of any more.
+fn addresses_of_removed(changes: &[PeerChange], found: &[PeerStatus]) -> Vec<IpAddr> {
+    let keys: BTreeSet<&PublicKey> = changes
+        .iter()
+        .filter_map(|change| match change {
+            PeerChange::Remove(key) => Some(key),
+            PeerChange::Set(_) => None,
+        })
+        .collect();
+    let removed = found.iter().filter(|peer| keys.contains(&peer.public_key));
+    removed.flat_map(|peer| peer.allowed_ips.iter().map(IpNet::addr)).collect()
 }
 
 fn inner_bytes(listing: &Listing, peer: &DesiredPeer) -> u64 {

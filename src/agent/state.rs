@@ -10,6 +10,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::domain::desired::{Desired, Peers, by_id, millis};
+use crate::domain::keys::PublicKey;
 use crate::domain::time::Timestamp;
 
 const FILE: &str = "state.json";
@@ -19,6 +20,8 @@ const NEW_FILE: &str = "state.json.new";
 /// What an agent knows of its server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
+    /// The key that this was applied with: a customer's config names it.
+    pub server_key: PublicKey,
     pub desired: Desired,
     /// Peers that stay although the control plane does not name them.
     #[serde(with = "by_id")]
@@ -81,6 +84,7 @@ mod tests {
     fn state(revision: i64) -> State {
         let terms = Terms { listen_port: 51_820, network: "10.9.0.0/24".parse().unwrap(), network6: None };
         State {
+            server_key: crate::domain::keys::PrivateKey::from_random([7; 32]).public_key(),
             desired: Desired { epoch: Uuid::from_u128(1), revision, terms, peers: Peers::new() },
             withheld: Peers::new(),
             seen_at: Timestamp::from_millis(5),

@@ -23,8 +23,9 @@ impl Troubles {
 
     pub fn withheld(&mut self, peers: usize) {
         let said = format!(
-            "{peers} peers would go at once and were kept until their time is over; `wiretoll server allow-removals` \
-             lets them go"
+            "{peers} peers are kept until their time is over, though the database does not name them, or not for so long: \
+             after a restore see `wiretoll payment list --open` and adopt what they paid; `wiretoll server \
+             allow-removals` cuts them off"
         );
         self.set("removals", (peers > 0).then_some(said));
     }

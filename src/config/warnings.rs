@@ -2,12 +2,15 @@
 
 use super::{Config, PinnedRate, RateSource};
 use crate::domain::money::Rate;
+use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
 
 impl Config {
     /// One sentence for each thing that would not be sold now.
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {
-        let keyless = self.servers.iter().filter(|server| server.public_key.is_none());
+        // The agent of this machine brings its server's key itself.
+        let has_agent = |id: &ServerId| self.agent.as_ref().is_some_and(|agent| agent.server == *id);
+        let keyless = self.servers.iter().filter(|server| server.public_key.is_none() && !has_agent(&server.id));
         let keyless = keyless.map(|server| {
             format!(
                 "server {} has no public_key, so nothing is sold on it: enter the key that `wg show` prints",

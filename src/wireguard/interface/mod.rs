@@ -68,6 +68,19 @@ impl Interface {
         backend.wait_for_port(settings.listen_port).await
     }
 
+    /// Whether it is there with peers and another key than this one.
+    pub async fn is_somebody_elses(&mut self, key: &PrivateKey) -> Result<bool, Error> {
+        let found = match self.backend().await {
+            Ok(mut backend) => backend.read().await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(device) => Ok(!device.peers.is_empty() && !device.has_private_key(key)),
+            Err(Error::NoSuchDevice(_) | Error::NoWireguard { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub async fn dump(&mut self) -> Result<Vec<PeerStatus>, Error> {
         Ok(self.backend().await?.read().await?.peers)
     }
