@@ -18,8 +18,6 @@ mod lab;
 mod leases;
 mod peers;
 #[path = "../process/mod.rs"]
-#[expect(dead_code, reason = "other tests end their programs gently")]
 mod process;
-mod shop;
-mod sold;
+mod story;
 mod usage;

@@ -17,16 +17,14 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
 use wiretoll::domain::interface_name::InterfaceName;
 use wiretoll::domain::keys::PrivateKey;
-use wiretoll::domain::peer_diff::{PeerConfig, diff};
+use wiretoll::domain::peer_diff::{PeerConfig, PeerStatus, diff};
 use wiretoll::netfilter::{Customer, Egress, Firewall};
 use wiretoll::wireguard::interface::{Interface, Settings};
 
 pub use line::{Echo, Line, dial};
-use place::done;
-pub use place::{Daemon, Place};
+pub use place::{Daemon, Place, done};
 
 mod line;
 mod place;
@@ -201,6 +199,24 @@ impl Lab {
         wiretoll::netfilter::replace(&firewall(), &customers).await.unwrap();
     }
 
+    pub async fn peers(&mut self) -> Vec<PeerStatus> {
+        self.interface.dump().await.unwrap()
+    }
+
+    pub async fn peer(&mut self, public_key: &str) -> PeerStatus {
+        self.peers().await.into_iter().find(|peer| peer.public_key.to_string() == public_key).unwrap()
+    }
+
+    /// As a reboot does: where the server has a daemon, it runs again and knows nothing.
+    pub fn lose_interface(&mut self) {
+        if kernel_has_wireguard() {
+            Place::Server.ip("link del wg0\n");
+        } else {
+            drop(self.daemons.remove(0));
+            self.daemons.insert(0, Daemon::start(Place::Server, "wg0"));
+        }
+    }
+
     /// Ends the server's daemon, if it has one.
     pub fn stop_daemon(&mut self) {
         if !kernel_has_wireguard() {
@@ -264,51 +280,7 @@ impl Node {
         self.place.command(&ping).stdout(Stdio::null()).status().unwrap().success()
     }
 
-    /// As wg-quick would bring a claimed config up; the key is the customer's own.
-    pub fn bring_up(&mut self, claimed: &Value) {
-        let text = claimed["config"].as_str().unwrap();
-        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = ")).unwrap();
-        let (address, address6) = value("Address").split_once(", ").unwrap();
-        self.address = address.trim_end_matches("/32").parse().unwrap();
-        self.address6 = address6.trim_end_matches("/128").parse().unwrap();
-        self.public_port = u16::try_from(claimed["vpnPort"].as_u64().unwrap()).unwrap();
-        self.place.ip(&format!("addr flush dev {}\n", self.interface()));
-        self.use_address(self.address, self.address6);
-        // They went with the last address.
-        self.route();
-        let psk = format!("/run/{}.psk", self.interface());
-        std::fs::write(&psk, value("PresharedKey")).unwrap();
-        let endpoint = format!("{PUBLIC}:{LISTEN_PORT}");
-        let peer = ["set", self.interface(), "peer", value("PublicKey"), "preshared-key", &psk, "endpoint", &endpoint];
-        let allowed_ips = value("AllowedIPs").replace(' ', "");
-        done(Command::new("wg").args(peer).args(["allowed-ips", &allowed_ips, "persistent-keepalive", "25"]));
-        assert!(self.pings(self.address.into(), GATEWAY.into()), "the gateway does not answer");
-    }
-
-    /// A new session at once; by itself WireGuard notices a server's restart after some seconds.
-    pub fn reconnect(&self) {
-        for state in ["down", "up"] {
-            self.place.ip(&format!("link set {} {state}\n", self.interface()));
-        }
-        self.route();
-    }
-
-    /// What the tunnel leads to, without giving up the way to the server.
-    fn route(&self) {
-        let name = self.interface();
-        self.place.ip(&format!(
-            "route replace 10.9.0.0/21 dev {name}\nroute replace fd66::/64 dev {name}\n\
-             route replace default dev {name} table 7\nroute replace ::/0 dev {name} table 7\n"
-        ));
-    }
-
-    /// Whether an interface of the server has it.
-    pub fn is_peer_of(&self, interface: &str) -> bool {
-        let output = Command::new("wg").args(["show", interface, "peers"]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).contains(&self.private_key.public_key().to_string())
-    }
-
-    fn interface(&self) -> &'static str {
+    pub fn interface(&self) -> &'static str {
         if self.place == Place::A { "wga" } else { "wgb" }
     }
 
@@ -319,8 +291,10 @@ impl Node {
         std::fs::write(&key, self.private_key.expose()).unwrap();
         done(Command::new("wg").args(["set", name, "private-key", &key]));
         self.use_address(self.address, self.address6);
-        self.place.ip(&format!("link set {name} mtu 1420 up\n"));
-        self.route();
+        self.place.ip(&format!(
+            "link set {name} mtu 1420 up\nroute add 10.9.0.0/21 dev {name}\nroute add fd66::/64 dev {name}\n\
+             route add default dev {name} table 7\nroute add ::/0 dev {name} table 7\n"
+        ));
     }
 
     /// Not before the server knows it: WireGuard tries again only after five seconds.

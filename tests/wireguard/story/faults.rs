@@ -1,0 +1,152 @@
+//! Agents that die, disks that are full, clocks that jump, databases that forget.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use wiretoll::netfilter;
+
+use super::purchase::assert_all_stands;
+use super::shop::Shop;
+use super::until;
+use crate::lab::{self, Lab, PUBLIC, Place, VISITOR, dial, done};
+
+const STATE: &str = "agent/state.json";
+
+#[test]
+fn an_agent_that_is_killed_at_any_moment_ends_where_the_database_is() {
+    lab::run(async |mut lab: Lab| {
+        let mut shop = Shop::open(&lab).await;
+        let first = shop.sell().await;
+        first.bring_up(&lab.a).await;
+        let _node = lab.a.listen(lab.a.address.into());
+        let mut line = dial(Place::Visitor, VISITOR, PUBLIC, first.port).await.unwrap();
+        let mut random = fastrand::Rng::with_seed(7);
+        for kill in 0..20_i64 {
+            let hash = shop.buy().await;
+            let claim = json!({ "paymentHash": hash });
+            let agent = shop.agent.take();
+            let moment = async {
+                sleep(Duration::from_millis(random.u64(0..60))).await;
+                drop(agent);
+            };
+            let ((status, claimed), ()) = tokio::join!(shop.post("claim", &claim), moment);
+            assert_eq!(status, 200, "{claimed}");
+            if kill % 3 == 0 {
+                let port = claimed["vpnPort"].as_u64().unwrap();
+                shop.change(u16::try_from(port).unwrap(), "ends_at = 1000").await;
+            }
+            shop.spawn_agent();
+        }
+        shop.until_applied().await;
+        line.say("through all of them").await.unwrap();
+        assert_all_stands(&shop, &mut lab).await;
+    });
+}
+
+#[test]
+fn a_full_disk_under_the_agents_file_holds_up_what_is_new_only() {
+    lab::run(async |lab: Lab| {
+        let mut shop = Shop::prepare(&lab);
+        let (folder, key) = (shop.path("agent"), std::fs::read(shop.path("key")).unwrap());
+        done(Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&folder));
+        std::fs::write(folder.join("wireguard.key"), key).unwrap();
+        shop.start_service();
+        shop.start_agent().await;
+        let sold = shop.sell().await;
+        sold.bring_up(&lab.a).await;
+        let _node = lab.a.listen(lab.a.address.into());
+        let mut line = dial(Place::Visitor, VISITOR, PUBLIC, sold.port).await.unwrap();
+
+        let _ = std::fs::write(folder.join("ballast"), vec![1; 128 * 1024]);
+        let new = shop.sell().await;
+        assert!(!new.is_provisioned, "a restart would not bring it back");
+        line.say("the disk is full").await.unwrap();
+        shop.agent.as_ref().unwrap().says("the agent's own file cannot be written");
+
+        std::fs::remove_file(folder.join("ballast")).unwrap();
+        shop.until_applied().await;
+        assert!(shop.claim(&new.hash).await.is_provisioned);
+    });
+}
+
+/// The agent never reads the machine's clock: what it could be deceived by is the time in its own file.
+#[test]
+fn scenario_51_a_file_from_another_time_ends_nothing_once_the_service_is_heard() {
+    lab::run(async |mut lab: Lab| {
+        let mut shop = Shop::open(&lab).await;
+        let sold = shop.sell().await;
+        sold.bring_up(&lab.a).await;
+        let _node = lab.a.listen(lab.a.address.into());
+        for seen_at in [1_000_i64, 4_000_000_000_000] {
+            shop.agent = None;
+            let text = std::fs::read_to_string(shop.path(STATE)).unwrap();
+            let mut state: Value = serde_json::from_str(&text).unwrap();
+            state["seen_at"] = json!(seen_at);
+            std::fs::write(shop.path(STATE), state.to_string()).unwrap();
+
+            shop.spawn_agent();
+            until("the file has the service's time again", async || {
+                let state = std::fs::read_to_string(shop.path(STATE)).unwrap();
+                let seen_at = serde_json::from_str::<Value>(&state).unwrap()["seen_at"].as_i64().unwrap();
+                (1_500_000_000_000..3_000_000_000_000).contains(&seen_at)
+            })
+            .await;
+            assert_all_stands(&shop, &mut lab).await;
+            let leases = netfilter::list().await.unwrap().unwrap().leases;
+            assert!(leases.values().all(|left| *left < Duration::from_hours(32 * 24)), "{leases:?}");
+        }
+    });
+}
+
+#[test]
+fn an_older_database_takes_nobodys_traffic_and_binds_their_keys_again() {
+    lab::run(async |lab: Lab| {
+        let mut shop = Shop::open(&lab).await;
+        let hash = shop.buy().await;
+        let forgotten_later = shop.path("older.db");
+        shop.run(&format!("SELECT 1; COMMIT; VACUUM INTO '{}'; BEGIN", forgotten_later.display())).await;
+        let (claimed, bought) = (shop.claim(&hash).await, shop.sell().await);
+        claimed.bring_up(&lab.a).await;
+        bought.bring_up(&lab.b).await;
+        let _nodes = [lab.a.listen(lab.a.address.into()), lab.b.listen(lab.b.address.into())];
+        let mut lines = Vec::new();
+        for port in [claimed.port, bought.port] {
+            lines.push(dial(Place::Visitor, VISITOR, PUBLIC, port).await.unwrap());
+        }
+        let key_of_a = "SELECT count(*) FROM peers WHERE public_key IS NOT NULL";
+        let epochs = async |shop: &Shop| shop.number("SELECT began_at FROM database_epoch").await;
+        let epoch = epochs(&shop).await;
+
+        shop.service = None;
+        for rest in ["wiretoll.db-wal", "wiretoll.db-shm"] {
+            let _ = std::fs::remove_file(shop.path(rest));
+        }
+        std::fs::rename(&forgotten_later, shop.path("wiretoll.db")).unwrap();
+        shop.start_service();
+        until("the paid order has its key again", async || shop.number(key_of_a).await == 1).await;
+
+        assert!(epochs(&shop).await > epoch);
+        for line in &mut lines {
+            line.say("not forgotten by the server").await.unwrap();
+        }
+        assert_eq!(shop.claim(&hash).await.public_key, claimed.public_key);
+    });
+}
+
+#[test]
+fn scenario_36_twelve_hundred_peers_come_in_one_snapshot() {
+    lab::run(async |mut lab: Lab| {
+        let mut shop = Shop::open(&lab).await;
+        let sold = shop.sell().await;
+        sold.bring_up(&lab.a).await;
+        shop.agent = None;
+        shop.sell_to_many(1_200).await;
+        let start = Instant::now();
+        shop.start_agent().await;
+        println!("1,200 peers stood after {:?}", start.elapsed());
+        assert_eq!(lab.peers().await.len(), 1_201);
+        assert_all_stands(&shop, &mut lab).await;
+    });
+}
