@@ -132,7 +132,7 @@ mod tests {
         delete element inet wgsub live4 { 10.9.0.2 }
         add element inet wgsub down4 { 10.9.0.2 }
         add element inet wgsub fwd4 { tcp . 35825 : 10.9.0.2 . 9735 }
-        add element inet wgsub live4 { 10.9.0.2 timeout 86400s250ms }
+        add element inet wgsub live4 { 10.9.0.2 timeout 1d0s250ms }
         add element inet wgsub up4 { 10.9.0.2 }
         ");
     }
@@ -143,7 +143,7 @@ mod tests {
         insta::assert_snapshot!(script(&[renewal]), @"
         add element inet wgsub live4 { 10.9.0.2 }
         delete element inet wgsub live4 { 10.9.0.2 }
-        add element inet wgsub live4 { 10.9.0.2 timeout 2s0ms }
+        add element inet wgsub live4 { 10.9.0.2 timeout 0d2s0ms }
         ");
         let suspension = CustomerChange::Update { from: customer(Some(5)), to: customer(None) };
         insta::assert_snapshot!(script(&[suspension]), @"
@@ -161,7 +161,7 @@ mod tests {
         delete element inet wgsub fwd4 { tcp . 35825 : 10.9.0.2 . 9735 }
         delete element inet wgsub live4 { 10.9.0.2 }
         add element inet wgsub fwd4 { tcp . 35825 : 10.9.0.2 . 9736 }
-        add element inet wgsub live4 { 10.9.0.2 timeout 2s0ms }
+        add element inet wgsub live4 { 10.9.0.2 timeout 0d2s0ms }
         add element inet wgsub slow_down4 { 10.9.0.2 }
         add element inet wgsub slow_up4 { 10.9.0.2 }
         ");
@@ -185,8 +185,10 @@ mod tests {
 
     #[test]
     fn leases_end_within_what_the_kernel_takes() {
-        assert_eq!(time(Duration::MAX), "864000000s0ms");
-        assert_eq!(time(Duration::from_micros(1_999)), "0s1ms");
+        assert_eq!(time(Duration::MAX), "10000d0s0ms");
+        assert_eq!(time(Duration::from_micros(1_999)), "0d0s1ms");
+        // Four renewals of a year: 100,000,000 seconds would be refused.
+        assert_eq!(time(Duration::from_hours(24 * 365 * 4)), "1460d0s0ms");
         assert!(!script(&[CustomerChange::Add(customer(Some(0)))]).contains("timeout"));
     }
 }
