@@ -234,10 +234,20 @@ fn the_table_of_paths_is_that_of_the_program() {
     assert_eq!(of_readme, of_document);
 }
 
+/// Whether a page has the heading that a link's fragment names.
+fn has_heading(page: &Path, fragment: &str) -> bool {
+    let text = std::fs::read_to_string(page).unwrap();
+    let fragment_of = |heading: &str| heading.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-");
+    text.lines().any(|line| line.starts_with('#') && fragment_of(line) == fragment)
+}
+
 #[test]
 fn every_file_that_is_linked_is_there() {
     let links = README.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
     for link in links.filter(|link| !link.starts_with('#')) {
-        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).exists(), "{link}");
+        let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        assert!(path.exists(), "{link}");
+        assert!(heading.is_empty() || has_heading(&path, heading), "{link}");
     }
 }
