@@ -172,17 +172,17 @@ impl Agent {
     }
 
     /// Tells who this is, and waits for its turn: another agent that speaks for the server keeps it until it was silent.
-    /// A control plane that cannot be reached holds up nobody.
+    /// A control plane that cannot be reached holds nobody up who has something to keep; whoever has nothing yet must be
+    /// accepted before it touches anything.
     async fn introduce(&mut self) -> Result<(), AgentError> {
         loop {
             match self.tell(&[], false).await {
+                Ok(()) => return Ok(()),
                 Err(refused @ ControlError::Refused(_)) => return Err(refused.into()),
-                Err(ControlError::Busy(why)) => {
-                    tracing::warn!(why, "not yet; what stands goes on");
-                    tokio::time::sleep(self.backoff.delay()).await;
-                }
-                Ok(()) | Err(_) => return Ok(()),
+                Err(error) if self.state.is_some() && !matches!(error, ControlError::Busy(_)) => return Ok(()),
+                Err(error) => tracing::warn!(%error, "not accepted yet; what stands goes on"),
             }
+            tokio::time::sleep(self.backoff.delay()).await;
         }
     }
 
@@ -242,9 +242,10 @@ impl Agent {
             Change::Snapshot(snapshot) => self.take_snapshot(snapshot, time.now())?,
             Change::Delta(delta) => {
                 let state = self.state.as_mut().ok_or_else(|| Invalid::new("a delta before any snapshot"))?;
-                // What the operator takes away by name goes, whatever was kept for it.
-                state.withheld.retain(|id, _| !delta.remove.contains(id));
+                let removed = delta.remove.clone();
                 state.desired.apply(delta)?;
+                // What is taken away by name goes, whatever was kept for it.
+                state.withheld.retain(|id, _| !removed.contains(id));
                 yield_to(&mut state.withheld, state.desired.peers.values());
             }
         }
@@ -319,6 +320,8 @@ impl Agent {
     async fn verify(&mut self) {
         let Some(time) = self.time else { return };
         match self.server.verify(time.now()).await {
+            // What failed before has not been mended by a look.
+            Ok(false) if self.retry_at.is_some() => {}
             Ok(false) => self.troubles.server(None),
             Ok(true) => tracing::warn!("the server was not as it should be, and was put right"),
             Err(error) => {
