@@ -119,6 +119,8 @@ pub enum Error {
     MigrationRequired { to: ServerId },
     #[error("this subscription was revoked by the operator")]
     Revoked,
+    #[error("this subscription was suspended by the operator: write to them before you pay for more of it")]
+    Suspended,
     #[error("there are {0} unpaid invoices from your network already; pay one or wait until they expire")]
     TooManyOpen(u32),
     #[error(transparent)]

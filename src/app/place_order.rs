@@ -125,6 +125,9 @@ async fn check_key(app: &App, key: Option<PublicKey>, server: &Server) -> Result
     if subscription.standing == Standing::Revoked {
         return Err(Error::Revoked);
     }
+    if subscription.suspended_at.is_some() {
+        return Err(Error::Suspended);
+    }
     if subscription.server_id == server.id || owner == KeyOwner::Released(id) {
         return Ok(());
     }

@@ -58,6 +58,10 @@ fn renewable(app: &App, subscription: &Subscription) -> Result<(), Error> {
     if subscription.standing == Standing::Revoked {
         return Err(Error::Revoked);
     }
+    // No traffic would pass for the money.
+    if subscription.suspended_at.is_some() {
+        return Err(Error::Suspended);
+    }
     let server = app.shop.server(&subscription.server_id);
     match server.and_then(|server| server.migrate_to.clone()) {
         Some(to) => Err(Error::MigrationRequired { to }),

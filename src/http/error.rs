@@ -177,7 +177,9 @@ impl From<app::Error> for Error {
             Refusal::MigrationRequired { .. } => {
                 Self::new(StatusCode::FORBIDDEN, Code::MigrationRequired, error.to_string())
             }
-            Refusal::Revoked => Self::new(StatusCode::FORBIDDEN, Code::Forbidden, error.to_string()),
+            Refusal::Revoked | Refusal::Suspended => {
+                Self::new(StatusCode::FORBIDDEN, Code::Forbidden, error.to_string())
+            }
             Refusal::TooManyOpen(_) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimitExceeded, error.to_string())
                     .retry_after(OPEN_ORDERS_RETRY)
@@ -247,11 +249,12 @@ mod tests {
     #[test]
     fn every_refusal_has_its_status_code_and_wait() {
         let eu = ServerId::parse("eu-de").unwrap();
-        let cases: [(app::Error, u16, Option<&str>, &str); 9] = [
+        let cases: [(app::Error, u16, Option<&str>, &str); 10] = [
             (Invalid::new("bad").into(), 400, None, "ERR_INVALID_INPUT"),
             (app::Error::Unpaid, 402, None, "ERR_PAYMENT_REQUIRED"),
             (app::Error::MigrationRequired { to: eu.clone() }, 403, None, "ERR_MIGRATION_REQUIRED"),
             (app::Error::Revoked, 403, None, "ERR_FORBIDDEN"),
+            (app::Error::Suspended, 403, None, "ERR_FORBIDDEN"),
             (app::Error::NotFound("nothing"), 404, None, "ERR_RESOURCE_NOT_FOUND"),
             (app::Error::Conflict("key mismatch".into()), 409, None, "ERR_CONFLICT"),
             (app::Error::TooManyOpen(40), 429, Some("60"), "ERR_RATE_LIMIT_EXCEEDED"),

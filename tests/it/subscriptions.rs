@@ -131,6 +131,7 @@ async fn a_suspended_subscription_has_no_traffic_and_keeps_its_place(on: On) {
     let mut agent = Agent::of(shop.app());
     agent.work(shop.app()).await;
     let before = agent.peer().clone();
+    let renewal = Bought::from(shop.renew(&one.key, 1).await.body);
     let suspend = async || set_traffic(shop.app(), one.name, Traffic::Stops, Some(&note())).await;
     let resume = async || set_traffic(shop.app(), one.name, Traffic::PassesAgain, None).await;
     assert_eq!((suspend().await.unwrap(), suspend().await.unwrap()), (Effect::Now, Effect::Before));
@@ -139,8 +140,11 @@ async fn a_suspended_subscription_has_no_traffic_and_keeps_its_place(on: On) {
     let status = shop.status(&one.key).await;
     assert_eq!((&status.body["status"], &status.body["vpn_port"]), (&json!("disabled"), &json!(before.public_port)));
     assert_eq!(shop.claim(json!({ "paymentHash": one.order.hash })).await.status, 200);
-    // A renewal is welcome, and lets nothing pass.
-    let renewal = Bought::from(shop.renew(&one.key, 1).await.body);
+    // More of it is not sold; what was ordered before counts in full, and lets nothing pass.
+    let create = json!({ "serverId": "eu-de", "duration": 1, "wgPublicKey": one.key });
+    for refused in [shop.renew(&one.key, 1).await, shop.create(create).await] {
+        assert_eq!((refused.status, refused.error()), (403, "ERR_FORBIDDEN"), "{}", refused.body);
+    }
     shop.pay(&renewal.invoice).await;
     shop.until_paid(&renewal.hash).await;
     assert_eq!(shop.status(&one.key).await.body["status"], "disabled");
