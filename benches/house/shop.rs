@@ -1,8 +1,8 @@
 //! A shop to measure: a simulated node over real TLS, a configuration, and a database that was sold from for a while.
 //!
-//! The limits are on. Every order has a customer network of its own, as the trusted proxy tells it, and asks within the
-//! default limit of checks for a network; only the limits for one order and for creates are raised, because here one
-//! order is asked about as often as those of a hundred customers.
+//! The limits are on. Checks come from many customer networks, as the trusted proxy tells them, within the default limit
+//! of checks for a network; only the limits for one order and for creates are raised, because here one order is asked
+//! about as often as those of a hundred customers.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;

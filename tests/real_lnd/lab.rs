@@ -119,7 +119,13 @@ impl Lab {
     /// Returns when both sides can use their channel, the payer has a route, and they agree on the height.
     pub async fn until_payable(&self, payee: &Lnd) {
         let key = payee.public_key();
-        until("the payee's side is active", || payee.info()["num_active_channels"] == 1).await;
+        let address = format!("{key}@127.0.0.1:{}", payee.peer_port);
+        until("the payee's side is active", || {
+            // Two nodes that call each other at once may both hang up, and then wait longer than anybody here.
+            let _ = self.payer.lncli(&["connect", &address]);
+            payee.info()["num_active_channels"] == 1
+        })
+        .await;
         until("the payer's side is active", || {
             let channels = self.payer.lncli(&["listchannels", "--active_only", "--peer", &key]).unwrap_or_default();
             channels["channels"].as_array().is_some_and(|channels| !channels.is_empty())
