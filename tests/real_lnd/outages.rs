@@ -113,6 +113,9 @@ async fn customer(shop: &Shop<Payee>, over: &Cell<bool>) -> Vec<Bought> {
             orders.push(order);
         } else {
             assert_eq!(reply.status, 503, "{}", reply.body);
+            // Each try may leave an order behind that keeps its slot for two minutes.
+            let pause = reply.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            tokio::time::sleep(Duration::from_secs(pause)).await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
