@@ -48,7 +48,7 @@ pub async fn erase_private_keys(app: &App) -> Result<usize, Error> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
     let erased = erase_due(app, &mut tx, now).await?;
-    tx.commit().await?;
+    tx.commit_if(erased > 0).await?;
     Ok(erased)
 }
 

@@ -28,7 +28,7 @@ async fn unthrottle_some(app: &App, server: &ServerId) -> Result<usize, Error> {
     for subscription in &below {
         tx.set_throttled(*subscription, false).await?;
     }
-    tx.commit().await?;
+    tx.commit_if(!below.is_empty()).await?;
     app.server_changes.announce(server);
     Ok(below.len())
 }

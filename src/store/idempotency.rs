@@ -88,9 +88,9 @@ impl Store {
     pub async fn forget_idempotency_keys(&self, deadline: Timestamp) -> Result<u64> {
         let mut tx = self.begin().await?;
         let forget = sqlx::query("DELETE FROM idempotency_keys WHERE created_at < $1").bind(deadline.millis());
-        let done = forget.execute(&mut *tx.inner).await?;
-        tx.commit().await?;
-        Ok(done.rows_affected())
+        let forgotten = forget.execute(&mut *tx.inner).await?.rows_affected();
+        tx.commit_if(forgotten > 0).await?;
+        Ok(forgotten)
     }
 }
 

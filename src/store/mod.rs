@@ -144,4 +144,9 @@ impl Tx {
     pub async fn rollback(self) -> Result<()> {
         self.inner.rollback().await
     }
+
+    /// Where nothing was changed nothing is made durable, and what checks read before still counts.
+    pub async fn commit_if(self, changed: bool) -> Result<()> {
+        if changed { self.commit().await } else { self.rollback().await }
+    }
 }
