@@ -40,3 +40,4 @@ mod settlement;
 mod shop;
 mod slots;
 mod subscriptions;
+mod tunnel;

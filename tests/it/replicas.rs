@@ -11,7 +11,7 @@ use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::subscriptions::StreamEnd;
 
 use crate::agent::Agent;
-use crate::shop::{API, Bought, On, Shop, postgres_url};
+use crate::shop::{API, Bought, On, Shop, a_public_key, postgres_url};
 
 const ROUNDS: u32 = 4;
 
@@ -101,7 +101,7 @@ async fn a_key_that_one_replica_heard_is_sold_with_at_the_other() {
     let there = here.replica().await;
     let order = json!({ "serverId": "eu-de", "duration": 1 });
     assert_eq!((here.create(order.clone()).await.status, there.create(order.clone()).await.status), (503, 503));
-    let key = PrivateKey::from_random([3; 32]).public_key();
+    let key = a_public_key(PrivateKey::from_random([3; 32]));
     let mut agent = Agent { id: here.app().new_id(), key, desired: None, withheld: BTreeMap::new() };
     // Its first word promises nothing yet; what it has done does.
     agent.say(here.app()).await.unwrap();

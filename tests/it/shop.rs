@@ -2,19 +2,24 @@
 //!
 //! Most tests have a simulated node and a clock that they move; the suite for a real LND brings its own.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wiretoll::app::App;
+use wiretoll::app::desired_peers::desired_peers;
 use wiretoll::clock::Clock;
 use wiretoll::config::{Config, Database, SecretText};
+use wiretoll::domain::desired::Change;
 use wiretoll::domain::event::{EventType, Subject};
+use wiretoll::domain::keys::{PrivateKey, PublicKey};
 use wiretoll::domain::lightning::PaymentHash;
 use wiretoll::domain::order::Order;
+use wiretoll::domain::server::ServerId;
 use wiretoll::domain::settle_progress::Position;
 use wiretoll::domain::time::Timestamp;
 use wiretoll::lifecycle::{self, Running};
@@ -22,6 +27,8 @@ use wiretoll::lnd_simulator::Simulator;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
 use wiretoll::lnd_simulator::settings::SimulatorSettings;
 use wiretoll::store::Occupancy;
+
+use crate::tunnel;
 
 pub const API: &str = "/api/public/v1";
 
@@ -212,7 +219,32 @@ impl<N: Node> Shop<N> {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Reply {
-        Reply::read(self.client.post(self.url(path)).json(&body).send().await.unwrap()).await
+        let reply = Reply::read(self.client.post(self.url(path)).json(&body).send().await.unwrap()).await;
+        if path.ends_with("/claim") && reply.body["success"] == true {
+            self.assert_it_connects(&reply.body).await;
+        }
+        reply
+    }
+
+    /// Every config that any test gets is used as its customer would use it.
+    async fn assert_it_connects(&self, claimed: &Value) {
+        let text = |pointer: &str| claimed.pointer(pointer).and_then(Value::as_str).unwrap();
+        let id = ServerId::parse(text("/server/id")).unwrap();
+        let update = desired_peers(self.app(), &id, None).await.unwrap().unwrap();
+        let Change::Snapshot(whole) = update.change else { panic!("not all peers") };
+        let peers = whole.checked().unwrap().peers.into_values().collect();
+        let configured = self.app().shop.server(&id).unwrap();
+        let endpoint = format!("{}:{}", configured.domain, configured.port);
+        let key = private_key_of(&self.app().server_key(configured).unwrap());
+        let server = tunnel::Server { key, endpoint, peers };
+        let whole = match claimed.pointer("/peer/privateKey") {
+            Some(_) => text("/config").to_owned(),
+            None => filled_in(text("/config"), &PublicKey::parse(text("/peer/publicKey")).unwrap()),
+        };
+        tunnel::connect(&whole, &server).unwrap_or_else(|refusal| panic!("{refusal}\n{whole}"));
+        if let Some(picture) = claimed["configQr"].as_str() {
+            assert_eq!(tunnel::qr::text_in(picture), text("/config"));
+        }
     }
 
     pub async fn post_with_key(&self, path: &str, key: &str, body: Value) -> Reply {
@@ -391,7 +423,13 @@ impl Node for Simulator {
 async fn config(folder: &Path, node: &impl Node) -> Config {
     let listen = ("WIRETOLL_SERVICE__LISTEN", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string());
     let settings = node.settings().await.into_iter().chain([listen]).map(|(key, value)| (key.to_owned(), value));
-    Config::parse(CONFIG, folder, settings, Clock::System.now()).unwrap()
+    let mut config = Config::parse(CONFIG, folder, settings, Clock::System.now()).unwrap();
+    for server in &mut config.servers {
+        // The private keys of those in the file are nowhere.
+        let seed = server.id.as_str().as_bytes()[0];
+        server.public_key = Some(a_public_key(PrivateKey::from_random([seed; 32])));
+    }
+    config
 }
 
 pub fn postgres_url() -> Option<String> {
@@ -411,7 +449,30 @@ async fn fresh_postgres() -> SecretText {
     SecretText::new(format!("{server}/{name}"))
 }
 
+/// The pairs that were made in this process, so that a config for a public key can be tried.
+static PAIRS: Mutex<BTreeMap<PublicKey, PrivateKey>> = Mutex::new(BTreeMap::new());
+
 /// A WireGuard public key that nobody else has.
 pub fn a_key() -> String {
-    wiretoll::domain::keys::PrivateKey::from_random(wiretoll::random::bytes().unwrap()).public_key().to_string()
+    let public = a_public_key(PrivateKey::from_random(wiretoll::random::bytes().unwrap()));
+    public.to_string()
+}
+
+/// Of a pair whose owner a test plays.
+pub fn a_public_key(private: PrivateKey) -> PublicKey {
+    let public = private.public_key();
+    PAIRS.lock().unwrap().insert(public, private);
+    public
+}
+
+fn private_key_of(public: &PublicKey) -> PrivateKey {
+    let found = PAIRS.lock().unwrap().get(public).cloned();
+    found.expect("`a_key` or `a_public_key` makes the keys that a test uses")
+}
+
+/// What a customer with a key of their own does to the config.
+fn filled_in(config: &str, public: &PublicKey) -> String {
+    let line = "# PrivateKey = the private key of your wgPublicKey";
+    assert!(config.contains(line), "{config}");
+    config.replace(line, &format!("PrivateKey = {}", private_key_of(public).expose()))
 }

@@ -39,3 +39,5 @@ mod purchases;
 #[expect(dead_code, reason = "the tests beside a simulated node use more of it")]
 mod shop;
 mod swap;
+#[path = "../it/tunnel/mod.rs"]
+mod tunnel;
