@@ -13,8 +13,8 @@ use wiretoll::domain::desired::{Desired, DesiredPeer, Terms};
 use wiretoll::domain::keys::{PresharedKey, PrivateKey};
 use wiretoll::domain::time::Timestamp;
 
+use super::device::Device;
 use super::figures::{Figures, Target, median, timed};
-use super::lab::{Daemon, Place};
 use super::peers::{bytes, wg};
 
 const PEERS: u32 = 10_000;
@@ -28,7 +28,7 @@ pub async fn measure(figures: &mut Figures) {
     let (mut whole, mut by_hand) = (vec![], vec![]);
     for _ in 0..ROUNDS {
         std::fs::write(format!("{FOLDER}/state.json"), state()).expect("a file");
-        let daemon = Daemon::start(Place::Server, INTERFACE);
+        let device = Device::make(INTERFACE);
         let began = Instant::now();
         let mut agent = start(FOLDER);
         until(&mut agent, "what stood before was restored");
@@ -39,12 +39,12 @@ pub async fn measure(figures: &mut Figures) {
         std::fs::write("/run/boot.conf", &dump.stdout).expect("a file");
         let ruleset = Command::new("nft").args(["list", "table", "inet", "wgsub"]).output().expect("nft");
         std::fs::write("/run/boot.nft", &ruleset.stdout).expect("a file");
-        drop(daemon);
+        drop(device);
         nft(&["delete", "table", "inet", "wgsub"]);
-        let daemon = Daemon::start(Place::Server, INTERFACE);
+        let device = Device::make(INTERFACE);
         by_hand.push(timed(async { by_hand_once() }).await.0);
         nft(&["delete", "table", "inet", "wgsub"]);
-        drop(daemon);
+        drop(device);
     }
     let name = "10,000 peers, forwards and leases restored by the agent, beside `wg setconf` and `nft -f`";
     figures.times(name, median(whole), median(by_hand), &Target::Within(1_000.0));

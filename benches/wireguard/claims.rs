@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use wiretoll::domain::keys::PrivateKey;
 
 use super::agent::{config, start, until};
+use super::device::Device;
 use super::figures::{Figures, Target, median, timed};
-use super::lab::{Daemon, Place};
 use super::peers::{bytes, wg};
 
 const CLAIMS: u32 = 60;
@@ -36,7 +36,7 @@ struct Shop {
 
 pub async fn measure(figures: &mut Figures) {
     std::fs::create_dir_all(FOLDER).expect("a folder");
-    let _daemons = [INTERFACE, BY_HAND].map(|name| Daemon::start(Place::Server, name));
+    let _devices = [INTERFACE, BY_HAND].map(Device::make);
     let (shop, _programs) = open().await;
     let (mut kept, mut unkept, mut by_hand) = (vec![], vec![], vec![]);
     for n in 0..CLAIMS {

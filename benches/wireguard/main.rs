@@ -1,4 +1,7 @@
-//! How fast a WireGuard server is kept, beside the tools that are used by hand: `./scripts/bench.sh --wireguard`.
+//! How fast a WireGuard server is kept, beside the tools that are used by hand: `cargo bench --bench wireguard`.
+//!
+//! Words after `--` are the only parts that are measured: `throughput`, `peers`, `agent`, `claims`. Where the kernel has
+//! WireGuard that is what is measured, as `scripts/kernel-wireguard.sh` does; else it is wireguard-go.
 //!
 //! It runs itself again in namespaces of its own, which are the server, as the tests in `tests/wireguard` do; so it needs
 //! root or user namespaces, and changes nothing on the machine. Each figure stands beside a floor of the same run,
@@ -15,6 +18,7 @@
 
 mod agent;
 mod claims;
+mod device;
 mod figures;
 #[path = "../../tests/wireguard/lab/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use the rest")]
@@ -45,10 +49,19 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         let mut figures = Figures::default();
         let mut lab = lab::Lab::new().await;
-        throughput::measure(&mut lab, &mut figures).await;
-        peers::measure(&mut figures).await;
-        agent::measure(&mut figures).await;
-        claims::measure(&mut figures).await;
+        let is_wanted = |part: &str| arguments.len() == 1 || arguments.iter().any(|argument| argument == part);
+        if is_wanted("throughput") {
+            throughput::measure(&mut lab, &mut figures).await;
+        }
+        if is_wanted("peers") {
+            peers::measure(&mut figures).await;
+        }
+        if is_wanted("agent") {
+            agent::measure(&mut figures).await;
+        }
+        if is_wanted("claims") {
+            claims::measure(&mut figures).await;
+        }
         print!("{}", figures.table());
     });
     ExitCode::SUCCESS

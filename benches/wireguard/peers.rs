@@ -10,8 +10,8 @@ use wiretoll::domain::peer_diff::{PeerChange, PeerConfig, diff};
 use wiretoll::wireguard::interface::Interface;
 
 use super::ROUNDS;
+use super::device::Device;
 use super::figures::{Figures, Target, median, timed};
-use super::lab::{Daemon, Place};
 
 /// Ours, and the one that is kept by hand.
 const OURS: &str = "wgours";
@@ -20,7 +20,7 @@ const CONF: &str = "/run/peers.conf";
 const EMPTY_CONF: &str = "/run/empty.conf";
 
 pub async fn measure(figures: &mut Figures) {
-    let _daemons = [OURS, BY_HAND].map(|name| Daemon::start(Place::Server, name));
+    let _devices = [OURS, BY_HAND].map(Device::make);
     let mut ours = Interface::new(InterfaceName::parse(OURS).expect("a name"));
     std::fs::write(EMPTY_CONF, "[Interface]\n").expect("a file");
     for count in [1, 1_000, 10_000] {
