@@ -1,5 +1,7 @@
 //! Who had a public port, for somebody who reports its abuse. No address of a customer is kept anywhere.
 
+use std::ops::RangeInclusive;
+
 use super::{App, Error};
 use crate::domain::Invalid;
 use crate::domain::lightning::PaymentHash;
@@ -17,7 +19,7 @@ pub struct PortHolder {
     pub payment_hash: PaymentHash,
 }
 
-/// Everybody who had a server's port, or who had it at a time; the latest first.
+/// Everybody who had a server's port, or who had it at some time between two; the latest first.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a port that the server does not forward.
@@ -25,12 +27,17 @@ pub async fn port_holders(
     app: &App,
     server: &ServerId,
     port: u16,
-    at: Option<Timestamp>,
+    between: Option<RangeInclusive<Timestamp>>,
 ) -> Result<Vec<PortHolder>, Error> {
     let server = app.shop.server(server).ok_or(Error::NotFound("no server has this id: see `wiretoll server list`"))?;
     let slot = server.pool.slot_of_port(port);
     let slot = slot.ok_or_else(|| Invalid::new(format!("server {} does not forward port {port}", server.id)))?;
-    let had_it = |holder: &Holder| at.is_none_or(|at| holder.from <= at && holder.until.is_none_or(|until| at < until));
+    let had_it = |holder: &Holder| {
+        let is_between = |time: &RangeInclusive<Timestamp>| {
+            holder.from <= *time.end() && holder.until.is_none_or(|until| *time.start() < until)
+        };
+        between.as_ref().is_none_or(is_between)
+    };
     let mut found = Vec::new();
     for holder in app.store.holders(&server.id, slot).await?.into_iter().filter(had_it) {
         let missing = || Error::Broken(Invalid::new("a peer without its subscription or order"));

@@ -1,13 +1,15 @@
 //! `agent`: the keeper of this machine's WireGuard server; and its key's backup.
 
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use super::serve::forbid_core_dumps;
-use super::{ConfigFile, environment, logs};
+use super::{ConfigFile, environment, logs, output, with_causes};
 use crate::agent::Agent;
 use crate::agent::key::KeyFile;
 use crate::config::AgentConfig;
@@ -19,8 +21,8 @@ use crate::stop;
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "It makes the interface, its peers, the forwarded ports and the firewall as they were sold, and needs the \
-    capability\nCAP_NET_ADMIN and the programs nft and conntrack. It reads [agent] of the configuration and nothing else of \
-    it.\nEnding it ends nobody's traffic; what is sold meanwhile comes up when it runs again."
+    capability CAP_NET_ADMIN and the programs nft and conntrack. It reads [agent] of the configuration and nothing else of \
+    it. Ending it ends nobody's traffic; what is sold meanwhile comes up when it runs again."
 )]
 pub struct AgentCommand {
     #[command(subcommand)]
@@ -56,7 +58,7 @@ struct Export {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: the key of an interface that wg-quick made\n  \
-    wg show wg0 private-key > key && wiretoll agent key import --config wiretoll.toml key && rm key")]
+    wg show wg0 private-key > key\n  wiretoll agent key import --config wiretoll.toml key && rm key")]
 struct Import {
     #[command(flatten)]
     config: ConfigFile,
@@ -69,16 +71,35 @@ struct Import {
 
 impl AgentCommand {
     pub async fn run(&self) -> anyhow::Result<()> {
-        match &self.command {
-            None => keep(&load(&self.config)?).await,
-            Some(AgentSubcommand::Key(KeyCommand::Export(export))) => export.run(),
-            Some(AgentSubcommand::Key(KeyCommand::Import(import))) => import.run(),
-        }
+        let file = match &self.command {
+            None => &self.config,
+            Some(AgentSubcommand::Key(KeyCommand::Export(export))) => &export.config,
+            Some(AgentSubcommand::Key(KeyCommand::Import(import))) => &import.config,
+        };
+        let config = AgentConfig::load(&file.path, environment())?;
+        let done = match &self.command {
+            None => keep(&config).await,
+            Some(AgentSubcommand::Key(KeyCommand::Export(export))) => export.run(&config),
+            Some(AgentSubcommand::Key(KeyCommand::Import(import))) => import.run(&config),
+        };
+        done.map_err(|error| with_owner(error, &config.agent.state_folder))
     }
 }
 
-fn load(file: &ConfigFile) -> anyhow::Result<AgentConfig> {
-    Ok(AgentConfig::load(&file.path, environment())?)
+/// A trial as root leaves files behind that the agent's own user cannot read: then it says whom to give them to.
+fn with_owner(error: anyhow::Error, folder: &Path) -> anyhow::Error {
+    let is_forbidden = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    let own = rustix::process::geteuid().as_raw();
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
+    let mut files = std::iter::once(folder.to_owned()).chain(files);
+    let is_foreign = files.any(|file| file.metadata().is_ok_and(|found| found.uid() != own));
+    if is_foreign && error.chain().any(is_forbidden) {
+        let error = with_causes(&error);
+        return anyhow::anyhow!("{error}; it is another user's, as after a trial: chown -R {own} {}", folder.display());
+    }
+    error
 }
 
 async fn keep(config: &AgentConfig) -> anyhow::Result<()> {
@@ -97,10 +118,7 @@ async fn keep(config: &AgentConfig) -> anyhow::Result<()> {
 }
 
 impl Export {
-    fn run(&self) -> anyhow::Result<()> {
-        use std::io::Write as _;
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let config = load(&self.config)?;
+    fn run(&self, config: &AgentConfig) -> anyhow::Result<()> {
         let key = KeyFile::new(&config.agent.state_folder).load()?;
         let key = key.context("there is no key yet: the first start of `wiretoll agent` makes it")?;
         let mut file = std::fs::OpenOptions::new()
@@ -111,17 +129,28 @@ impl Export {
             .with_context(|| format!("cannot make {}", self.file.display()))?;
         let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(key.expose())));
         file.write_all(text.as_bytes())?;
-        Ok(file.sync_all()?)
+        file.sync_all()?;
+        output::print(format_args!(
+            "the private key of {} is in {}: whoever has it can pose as your server",
+            key.public_key(),
+            self.file.display()
+        ))
     }
 }
 
 impl Import {
-    fn run(&self) -> anyhow::Result<()> {
-        let config = load(&self.config)?;
+    fn run(&self, config: &AgentConfig) -> anyhow::Result<()> {
         let text =
             std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
         let text = Zeroizing::new(text);
         let key = PrivateKey::parse(text.trim()).context("the file does not hold a WireGuard private key")?;
-        Ok(KeyFile::new(&config.agent.state_folder).import(&key, self.replace)?)
+        let folder = &config.agent.state_folder;
+        KeyFile::new(folder).import(&key, self.replace)?;
+        output::print(format_args!(
+            "the server's key is {} now, in {}; an agent that runs takes it at its next start \
+             (systemctl restart wiretoll-agent)",
+            key.public_key(),
+            folder.display()
+        ))
     }
 }

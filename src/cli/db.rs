@@ -19,14 +19,14 @@ pub enum DbCommand {
 #[derive(Debug, Args)]
 #[command(
     after_help = "A restored database does not know who paid since the backup. Say so before you start the service \
-    on it, or at once\nafterwards. Then every server's agent is told everything anew, and compares:\n\
+    on it, or at once afterwards. Then every server's agent is told everything anew, and compares:\n\n\
     - a peer that it has and the database does not know stays until its time is over, whatever the database says;\n\
     - a peer on the slot of a paid order that nobody has claimed (in this database) gets that peer's key again, so that \
-    the\n  customer's config goes on;\n\
+    the customer's config goes on;\n\
     - slots that were given away since the backup are not known: stop `create` and `renew` first, see \
-    docs/OPERATING.md.\n\
+    docs/OPERATING.md.\n\n\
     An agent that has seen a later revision than the database has makes this happen by itself; one that has not does \
-    not.\nDoing it without need costs every agent one comparison and nobody their connection.\n\n\
+    not. Doing it without need costs every agent one comparison and nobody their connection.\n\n\
     Example: the backup of last night was put back\n  \
     wiretoll db restored --note \"disk of db1 died, backup of 02:00\""
 )]

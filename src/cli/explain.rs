@@ -1,17 +1,21 @@
 //! `explain`, and `order show`: all that is known about an order, and about each payment what waits for the operator.
+//! Whatever else an operator has the name of is explained, too.
 
 use clap::Args;
 use uuid::Uuid;
 
-use super::{ConfigFile, output};
-use crate::app::App;
+use super::{ConfigFile, output, subscription};
 use crate::app::explain::{Explained, ExplainedOrphan, OrderName, explain, explain_orphan};
+use crate::app::find_subscription::SubscriptionName;
+use crate::app::show_subscription::show_subscription;
+use crate::app::{App, Error};
 use crate::clock::Clock;
 use crate::domain::event::{Event, Subject};
+use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
 use crate::domain::payment::{Outcome, Payment};
 use crate::domain::server::ServerId;
-use crate::domain::subscription::Grant;
+use crate::domain::subscription::{Grant, Span};
 use crate::lifecycle;
 use crate::lnd::{self, InvoiceState, NodeInvoice};
 
@@ -20,7 +24,8 @@ use crate::lnd::{self, InvoiceState, NodeInvoice};
 pub struct Explain {
     #[command(flatten)]
     config: ConfigFile,
-    /// A payment hash (64 hexadecimal digits), an order id, a payment id of `payment list`, or a server's id.
+    /// A payment hash (64 hexadecimal digits), the id of an order, a payment or a subscription, a customer's WireGuard
+    /// public key, or a server's id.
     order: String,
 }
 
@@ -28,16 +33,24 @@ impl Explain {
     pub async fn run(&self) -> anyhow::Result<()> {
         let config = self.config.load_beside_database()?;
         let server = config.servers.iter().map(|server| server.id.clone()).find(|id| id.as_str() == self.order);
-        let name = if server.is_some() { None } else { Some(parse(&self.order)?) };
+        let name = server.map_or_else(|| parse(&self.order), |server| Ok(Name::Server(server)))?;
         let app = lifecycle::inspect(&config, Clock::System).await?;
-        let lines = match (server, name) {
-            (Some(server), _) => tell_of_server(&app, &server).await?,
-            (None, Some(name)) => tell(&app, name).await?,
-            (None, None) => Vec::new(),
+        let lines = match name {
+            Name::Server(server) => tell_of_server(&app, &server).await,
+            Name::Order(name) => tell(&app, name).await,
+            Name::Key(key) => tell_of_subscription(&app, SubscriptionName::PublicKey(key)).await,
         };
         app.store.close().await;
-        output::print(lines.join("\n"))
+        output::print(lines?.join("\n"))
     }
+}
+
+/// What the operator means.
+enum Name {
+    Server(ServerId),
+    /// Or a payment, or a subscription: their ids look alike.
+    Order(OrderName),
+    Key(PublicKey),
 }
 
 async fn tell_of_server(app: &App, server: &ServerId) -> anyhow::Result<Vec<String>> {
@@ -46,23 +59,42 @@ async fn tell_of_server(app: &App, server: &ServerId) -> anyhow::Result<Vec<Stri
 }
 
 async fn tell(app: &App, name: OrderName) -> anyhow::Result<Vec<String>> {
-    match explain_orphan(app, name).await? {
-        Some(orphan) => Ok(orphan_lines(&orphan)),
-        None => Ok(lines(&explain(app, name).await?)),
+    if let Some(orphan) = explain_orphan(app, name).await? {
+        return Ok(orphan_lines(&orphan));
+    }
+    let same = match name {
+        OrderName::Id(id) => SubscriptionName::Id(id),
+        OrderName::PaymentHash(hash) => SubscriptionName::PaymentHash(hash),
+    };
+    match explain(app, name).await {
+        Ok(explained) => Ok(lines(&explained)),
+        Err(Error::NotFound(_)) => tell_of_subscription(app, same).await,
+        Err(error) => Err(error.into()),
     }
 }
 
-fn parse(text: &str) -> anyhow::Result<OrderName> {
+async fn tell_of_subscription(app: &App, name: SubscriptionName) -> anyhow::Result<Vec<String>> {
+    match show_subscription(app, name).await {
+        Ok(shown) => Ok(subscription::show::lines(app, &shown)),
+        Err(Error::NotFound(_)) => anyhow::bail!("no order, payment or subscription is known by this id, hash or key"),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn parse(text: &str) -> anyhow::Result<Name> {
     if let Ok(id) = Uuid::parse_str(text) {
-        return Ok(OrderName::Id(id));
+        return Ok(Name::Order(OrderName::Id(id)));
+    }
+    if let Ok(key) = PublicKey::parse(text) {
+        return Ok(Name::Key(key));
     }
     let hash = PaymentHash::parse(text).map_err(|_| {
         anyhow::anyhow!(
-            "expected a payment hash (64 lowercase hexadecimal digits), or the id of an order or payment (a UUID), \
-             not {text:?}"
+            "expected a payment hash (64 lowercase hexadecimal digits), the id of an order, payment or subscription \
+             (a UUID), a WireGuard public key, or the id of a server in the configuration, not {text:?}"
         )
     })?;
-    Ok(OrderName::PaymentHash(hash))
+    Ok(Name::Order(OrderName::PaymentHash(hash)))
 }
 
 /// The story as lines; no secret is among them.
@@ -72,7 +104,7 @@ fn lines(explained: &Explained) -> Vec<String> {
         format!("order         {}", order.id),
         format!("payment hash  {}", order.payment_hash),
         format!("state         {}", order.state.name()),
-        format!("bought        {} months on {} for {}", order.months, order.server_id, order.quote.amount),
+        format!("bought        {} on {} for {}", Span::Months(order.months), order.server_id, order.quote.amount),
     ];
     if let (Some(usd), Some(rate)) = (order.quote.usd, &order.quote.rate) {
         let per_btc = rate.cents_per_btc / 100;

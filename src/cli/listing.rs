@@ -1,4 +1,4 @@
-//! What `order list` and `payment list` have in common: how many are shown, and how.
+//! What lists have in common: how many are shown, and how.
 
 use clap::Args;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::output;
 use super::table::table;
 
-/// As much of a payment hash as tells two apart.
+/// As much of a payment hash or a key as tells two apart.
 const PREFIX: usize = 8;
 
 #[derive(Debug, Args)]
@@ -14,20 +14,25 @@ pub struct Listing {
     /// At most so many, 1 to 1000.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,
-    /// Whole payment hashes, not their beginnings: who knows one may claim its order.
-    #[arg(long)]
-    full_hash: bool,
     /// As JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// How payment hashes are shown.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Hashes {
+    /// Whole payment hashes, not their beginnings: who knows one may claim its order.
+    #[arg(long)]
+    full_hash: bool,
 }
 
 /// What can be listed, in `N` columns.
 pub trait Listed<const N: usize> {
     const HEADING: [&'static str; N];
 
-    fn row(&self, listing: &Listing) -> [String; N];
-    fn as_json(&self, listing: &Listing) -> Value;
+    fn row(&self) -> [String; N];
+    fn as_json(&self) -> Value;
     /// The option that asks for those after this one.
     fn option_for_more(&self) -> String;
 }
@@ -35,16 +40,22 @@ pub trait Listed<const N: usize> {
 impl Listing {
     pub fn print<const N: usize, T: Listed<N>>(&self, found: &[T]) -> anyhow::Result<()> {
         if self.json {
-            let found: Vec<_> = found.iter().map(|one| one.as_json(self)).collect();
+            let found: Vec<_> = found.iter().map(Listed::as_json).collect();
             return output::print(serde_json::to_string_pretty(&found)?);
         }
-        let rows: Vec<_> = found.iter().map(|one| one.row(self)).collect();
+        let rows: Vec<_> = found.iter().map(Listed::row).collect();
         output::print(table(T::HEADING, &rows).join("\n"))?;
         let last = found.last().filter(|_| found.len() == self.limit as usize);
         last.map_or(Ok(()), |last| output::print(format_args!("there may be more: {}", last.option_for_more())))
     }
+}
 
-    pub fn hash(&self, whole: &str) -> String {
-        if self.full_hash { whole.to_owned() } else { whole.chars().take(PREFIX).collect() }
+impl Hashes {
+    pub fn show(self, whole: &str) -> String {
+        if self.full_hash { whole.to_owned() } else { beginning(whole) }
     }
+}
+
+pub fn beginning(whole: &str) -> String {
+    whole.chars().take(PREFIX).collect()
 }

@@ -38,7 +38,8 @@ use crate::config::{Config, Database};
     about,
     after_help = "See it work without bitcoin:  wiretoll demo\n\
     Try your own client:          wiretoll dev\n\
-    Run it for real:              wiretoll config example > wiretoll.toml, edit, wiretoll serve"
+    Run it for real:              wiretoll config example > wiretoll.toml\n  \
+                                  (edit the file, then)       wiretoll serve"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -169,8 +170,29 @@ fn with_causes(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use anyhow::anyhow;
+    use clap::CommandFactory as _;
 
     use super::*;
+
+    /// Prose is wrapped to the terminal: a break of our own in it would break it twice. A command is never wrapped.
+    #[test]
+    fn every_help_breaks_its_lines_once() {
+        let mut commands = vec![Cli::command()];
+        let mut seen = 0;
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = help.lines().collect();
+            for (line, next) in lines.iter().zip(lines.iter().skip(1).chain([&""])) {
+                let is_command = line.starts_with(' ') || line.contains(":  ");
+                assert!(!is_command || line.chars().count() <= 80, "{line}");
+                let goes_on = next.starts_with(char::is_alphanumeric) && !next.starts_with("Example");
+                assert!(is_command || line.is_empty() || !goes_on || line.ends_with('.'), "{line}\n{next}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 50, "{seen} lines");
+    }
 
     #[test]
     fn a_cause_is_said_once() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::explain::Explain;
-use super::listing::{Listed, Listing};
+use super::listing::{Hashes, Listed, Listing};
 use super::{ConfigFile, output, parse};
 use crate::app::adopt_payment::{Adoption, AmountCheck, Bought, adopt_payment};
 use crate::clock::Clock;
@@ -43,6 +43,8 @@ pub struct List {
     #[arg(long, value_name = "ORDER ID")]
     before: Option<Uuid>,
     #[command(flatten)]
+    hashes: Hashes,
+    #[command(flatten)]
     listing: Listing,
 }
 
@@ -50,13 +52,13 @@ pub struct List {
 #[command(
     group = clap::ArgGroup::new("bought").required(true).args(["server", "renews"]),
     after_help = "A payment is orphaned when its order was lost, because the database was restored from an older \
-    backup. Its order comes\nback with its own id and payment hash, paid, so that the customer's app finds it and \
-    claims as ever. What was bought\nonly you can say; the months count from the payment. `wiretoll order show` tells \
+    backup. Its order comes back with its own id and payment hash, paid, so that the customer's app finds it and \
+    claims as ever. What was bought only you can say; the months count from the payment. `wiretoll order show` tells \
     the amount.\n\n\
     Example: one month on eu-de\n  \
-    wiretoll order adopt 0190a8f2-0000-7000-8000-00000000000a --server eu-de --months 1\n\
+    wiretoll order adopt 0190a8f2-0000-7000-8000-00000000000a \\\n    --server eu-de --months 1\n\
     Example: three months more for a customer who writes to you with the public key of their config\n  \
-    wiretoll order adopt 0190a8f2-0000-7000-8000-00000000000a --renews AAAA...= --months 3"
+    wiretoll order adopt 0190a8f2-0000-7000-8000-00000000000a \\\n    --renews AAAA...= --months 3"
 )]
 pub struct Adopt {
     #[command(flatten)]
@@ -99,43 +101,52 @@ impl List {
         let (state, since, before) = (self.state.clone(), self.since, self.before);
         let orders = app.store.orders(&OrderFilter { state, since, before, at_most: self.listing.limit }).await?;
         app.store.close().await;
-        self.listing.print(&orders)
+        let found: Vec<_> = orders.into_iter().map(|order| Found { order, hashes: self.hashes }).collect();
+        self.listing.print(&found)
     }
 }
 
-impl Listed<8> for Order {
+/// One with the way in which its hash is shown.
+struct Found {
+    order: Order,
+    hashes: Hashes,
+}
+
+impl Listed<8> for Found {
     const HEADING: [&'static str; 8] =
         ["ORDER", "CREATED", "STATE", "KIND", "SERVER", "MONTHS", "AMOUNT", "PAYMENT HASH"];
 
-    fn row(&self, listing: &Listing) -> [String; 8] {
+    fn row(&self) -> [String; 8] {
+        let Self { order, hashes } = self;
         [
-            self.id.to_string(),
-            self.created_at.to_string(),
-            self.state.name().to_owned(),
-            kind(self).to_owned(),
-            self.server_id.to_string(),
-            self.months.to_string(),
-            self.quote.amount.to_string(),
-            listing.hash(&self.payment_hash.to_string()),
+            order.id.to_string(),
+            order.created_at.to_string(),
+            order.state.name().to_owned(),
+            kind(order).to_owned(),
+            order.server_id.to_string(),
+            order.months.to_string(),
+            order.quote.amount.to_string(),
+            hashes.show(&order.payment_hash.to_string()),
         ]
     }
 
-    fn as_json(&self, listing: &Listing) -> Value {
+    fn as_json(&self) -> Value {
+        let Self { order, hashes } = self;
         json!({
-            "orderId": self.id,
-            "createdAt": self.created_at,
-            "state": self.state.name(),
-            "kind": kind(self),
-            "serverId": self.server_id.as_str(),
-            "months": self.months,
-            "amountSats": self.quote.amount,
-            "subscriptionId": self.subscription_id,
-            "paymentHash": listing.hash(&self.payment_hash.to_string()),
+            "orderId": order.id,
+            "createdAt": order.created_at,
+            "state": order.state.name(),
+            "kind": kind(order),
+            "serverId": order.server_id.as_str(),
+            "months": order.months,
+            "amountSats": order.quote.amount,
+            "subscriptionId": order.subscription_id,
+            "paymentHash": hashes.show(&order.payment_hash.to_string()),
         })
     }
 
     fn option_for_more(&self) -> String {
-        format!("--before {}", self.id)
+        format!("--before {}", self.order.id)
     }
 }
 

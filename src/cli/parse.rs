@@ -1,5 +1,7 @@
 //! From the words of a command line to domain types, with an error that says what is expected.
 
+use std::ops::RangeInclusive;
+
 use uuid::Uuid;
 
 use crate::app::find_subscription::SubscriptionName;
@@ -9,9 +11,16 @@ use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
 use crate::domain::note::Note;
 use crate::domain::server::ServerId;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY, Timestamp};
 
-/// A day of UTC, or a time with its zone.
+/// A day of UTC from its first moment to its last, or a time with its zone.
+pub fn time_or_day(text: &str) -> Result<RangeInclusive<Timestamp>, Invalid> {
+    let start = time(text)?;
+    let last = if Timestamp::parse(text).is_ok() { start } else { start.plus_millis(DAY - 1) };
+    Ok(start..=last)
+}
+
+/// A time with its zone, or the beginning of a day of UTC.
 pub fn time(text: &str) -> Result<Timestamp, Invalid> {
     Timestamp::parse(text)
         .or_else(|_| Timestamp::parse(&format!("{text}T00:00:00Z")))

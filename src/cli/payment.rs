@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::listing::{Listed, Listing};
+use super::listing::{Hashes, Listed, Listing};
 use super::{ConfigFile, output, parse};
 use crate::app::resolve_payment::{Resolved, resolve_payment};
 use crate::clock::Clock;
@@ -25,7 +25,7 @@ pub enum PaymentCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "What waits for you: refund_due (nothing could be given), orphaned (the order was lost with a \
-    database), underpaid,\nand any payment of more than the price.\n\n\
+    database), underpaid, and any payment of more than the price.\n\n\
     Example: what is to be done\n  wiretoll payment list --open")]
 pub struct List {
     #[command(flatten)]
@@ -40,6 +40,8 @@ pub struct List {
     #[arg(long, value_name = "PAYMENT ID")]
     after: Option<Uuid>,
     #[command(flatten)]
+    hashes: Hashes,
+    #[command(flatten)]
     listing: Listing,
 }
 
@@ -47,7 +49,7 @@ pub struct List {
 #[command(
     after_help = "Your note is kept with the payment and in its events, for good; a second one changes nothing.\n\n\
     Example: after you paid an invoice of the customer\n  \
-    wiretoll payment resolve 0190a8f2-0000-7000-8000-00000000000a --note \"refunded by hand on 22 November\""
+    wiretoll payment resolve 0190a8f2-0000-7000-8000-00000000000a \\\n    --note \"refunded by hand on 22 November\""
 )]
 pub struct Resolve {
     #[command(flatten)]
@@ -73,7 +75,8 @@ impl List {
         let app = lifecycle::inspect(&self.config.load_beside_database()?, Clock::System).await?;
         let payments = app.store.payments(&self.filter()).await?;
         app.store.close().await;
-        self.listing.print(&payments)
+        let found: Vec<_> = payments.into_iter().map(|payment| Found { payment, hashes: self.hashes }).collect();
+        self.listing.print(&found)
     }
 
     fn filter(&self) -> PaymentFilter {
@@ -82,40 +85,48 @@ impl List {
     }
 }
 
-impl Listed<8> for Payment {
+/// One with the way in which its hash is shown.
+struct Found {
+    payment: Payment,
+    hashes: Hashes,
+}
+
+impl Listed<8> for Found {
     const HEADING: [&'static str; 8] =
         ["PAYMENT", "SETTLED", "MSAT", "EXCESS", "OUTCOME", "WAITS", "ORDER", "PAYMENT HASH"];
 
-    fn row(&self, listing: &Listing) -> [String; 8] {
+    fn row(&self) -> [String; 8] {
+        let Self { payment, hashes } = self;
         [
-            self.id.to_string(),
-            self.evidence.settled_at.to_string(),
-            self.evidence.amount.get().to_string(),
-            self.excess.get().to_string(),
-            self.outcome.name().to_owned(),
-            waits(self).to_owned(),
-            self.order_id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
-            listing.hash(&self.evidence.external_id),
+            payment.id.to_string(),
+            payment.evidence.settled_at.to_string(),
+            payment.evidence.amount.get().to_string(),
+            payment.excess.get().to_string(),
+            payment.outcome.name().to_owned(),
+            waits(payment).to_owned(),
+            payment.order_id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+            hashes.show(&payment.evidence.external_id),
         ]
     }
 
-    fn as_json(&self, listing: &Listing) -> Value {
+    fn as_json(&self) -> Value {
+        let Self { payment, hashes } = self;
         json!({
-            "paymentId": self.id,
-            "settledAt": self.evidence.settled_at,
-            "amountMsat": self.evidence.amount.get(),
-            "excessMsat": self.excess.get(),
-            "outcome": self.outcome.name(),
-            "open": self.is_open(),
-            "resolvedAt": self.resolution.as_ref().map(|resolution| resolution.at),
-            "resolution": self.resolution.as_ref().map(|resolution| resolution.note.as_str()),
-            "orderId": self.order_id,
-            "paymentHash": listing.hash(&self.evidence.external_id),
+            "paymentId": payment.id,
+            "settledAt": payment.evidence.settled_at,
+            "amountMsat": payment.evidence.amount.get(),
+            "excessMsat": payment.excess.get(),
+            "outcome": payment.outcome.name(),
+            "open": payment.is_open(),
+            "resolvedAt": payment.resolution.as_ref().map(|resolution| resolution.at),
+            "resolution": payment.resolution.as_ref().map(|resolution| resolution.note.as_str()),
+            "orderId": payment.order_id,
+            "paymentHash": hashes.show(&payment.evidence.external_id),
         })
     }
 
     fn option_for_more(&self) -> String {
-        format!("--after {}", self.id)
+        format!("--after {}", self.payment.id)
     }
 }
 

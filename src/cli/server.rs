@@ -32,8 +32,8 @@ pub enum ServerCommand {
 #[derive(Debug, Args)]
 #[command(
     after_help = "APPLIED is the revision of its peers that the agent has installed, of the one that it is to have. \
-    WITHHELD peers are\nthose that it keeps although they are not to be there any more, because they are many at \
-    once:\nsee `wiretoll server allow-removals --help`.\n\n\
+    WITHHELD peers are those that it keeps although they are not to be there any more, because they are many at \
+    once: see `wiretoll server allow-removals --help`.\n\n\
     Example:\n  wiretoll server list --json"
 )]
 pub struct List {
@@ -47,7 +47,7 @@ pub struct List {
 #[derive(Debug, Args)]
 #[command(
     after_help = "It leaves the list of servers at once, and ordering there answers 503 like a server that is sold \
-    out.\nInvoices that were shown before can still be paid, and bring what they promise.\n\n\
+    out. Invoices that were shown before can still be paid, and bring what they promise.\n\n\
     Example: before the machine is given up\n  wiretoll server drain eu-de --note \"contract ends in March\""
 )]
 pub struct Drain {
@@ -65,7 +65,7 @@ pub struct Undrain {
 #[derive(Debug, Args)]
 #[command(
     after_help = "An agent that is told of more than 20 removals at once, and of more than a fifth of all peers, \
-    keeps those peers, and\n`wiretoll server list` shows how many. Look first why they are to go; then this lets \
+    keeps those peers, and `wiretoll server list` shows how many. Look first why they are to go; then this lets \
     it.\n\n\
     Example:\n  wiretoll server allow-removals eu-de --note \"the trial of October ended\""
 )]

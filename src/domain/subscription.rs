@@ -146,7 +146,9 @@ impl Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Months(1) => f.write_str("1 month"),
             Self::Months(months) => write!(f, "{months} months"),
+            Self::Days(1) => f.write_str("1 day"),
             Self::Days(days) => write!(f, "{days} days"),
         }
     }

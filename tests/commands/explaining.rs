@@ -34,7 +34,10 @@ async fn explain_and_log_tell_the_story_and_no_secret() {
 
     for unknown in ["00".repeat(32).as_str(), "0190a8f2-0000-7000-8000-00000000000a"] {
         let (code, said) = place.run(&["explain", unknown], &[]);
-        assert_eq!((code, said.as_str()), (1, "wiretoll: no order has this payment hash or id\n"));
+        assert_eq!(
+            (code, said.as_str()),
+            (1, "wiretoll: no order, payment or subscription is known by this id, hash or key\n")
+        );
     }
     assert_eq!(place.run(&["explain", "nonsense"], &[]).0, 1);
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::place::{Place, text};
+use crate::program::run;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_and_subscriptions_are_operated_beside_the_service() {
@@ -57,4 +58,61 @@ async fn servers_and_subscriptions_are_operated_beside_the_service() {
     assert!(told.contains("subscription.revoked") && told.contains(r#""by":"operator""#), "{told}");
     let (code, said) = place.run(&["subscription", "resume", id, "--note", "no"], &[]);
     assert!(code == 1 && said.contains("nothing was changed") && said.contains("revoked by the operator"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_is_found_by_what_an_operator_sees_of_it() {
+    let place = Place::new().await;
+    let (_serve, api) = place.serve();
+    let order = api.order().await;
+    place.pay(&order).await;
+    api.until_paid(&order).await;
+    let config = api.claim(&order).await;
+    let ok = |arguments: &[&str]| {
+        let (code, said) = place.run(arguments, &[]);
+        assert_eq!(code, 0, "{arguments:?}: {said}");
+        said
+    };
+    let found: Value = serde_json::from_str(&ok(&["subscription", "list", "--json"])).unwrap();
+    let (id, key) = (text(&found[0], "subscriptionId"), text(&found[0], "publicKey"));
+    let port = found[0]["port"].to_string();
+    assert!(
+        config.contains(&format!("myPubKey: {key}")) && config.contains(&format!("Forwarding: {port}")),
+        "{config}"
+    );
+    assert!(config.contains(&format!("Address = {}/32", text(&found[0], "address"))), "{config}");
+    let listed = ok(&["subscription", "list", "--server", "eu-de"]);
+    assert!(listed.contains(&format!("{}  {port}  {}\n", text(&found[0], "address"), &key[..8])), "{listed}");
+    for name in [id, key] {
+        let told = ok(&["explain", name]);
+        for part in [format!("subscription  {id} on eu-de"), "1 month at".into(), text(&order, "paymentHash").into()] {
+            assert!(told.contains(&part), "{part}: {told}");
+        }
+    }
+    assert!(ok(&["explain", text(&order, "orderId")]).contains("bought        1 month on eu-de for "));
+
+    let day = &text(&found[0], "createdAt")[..10];
+    assert!(ok(&["subscription", "port", "eu-de", &port, "--at", day]).contains(id), "at some time of that day");
+    let before = format!("{day}T00:00:00Z");
+    assert!(ok(&["subscription", "port", "eu-de", &port, "--at", &before]).starts_with("nobody had port"));
+    let (code, said) = place.run(&["subscription", "list", "--server", "eu-xx"], &[]);
+    assert_eq!((code, said.as_str()), (1, "wiretoll: no server is called eu-xx; there are: eu-de, us-east\n"));
+    let (code, said) = place.run(&["subscription", "list", "--full-hash"], &[]);
+    assert!(code == 2 && said.contains("unexpected argument"), "it lists no hashes: {said}");
+}
+
+#[test]
+fn the_server_s_key_is_saved_and_taken_over_and_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = "[agent]\nserver = \"eu-de\"\nwan_interface = \"eth0\"\npublic_address = \"203.0.113.7\"\n";
+    std::fs::write(folder.path().join("wiretoll.toml"), agent).unwrap();
+    let key = wiretoll::domain::keys::PrivateKey::from_random([7; 32]);
+    std::fs::write(folder.path().join("key"), key.expose()).unwrap();
+    let (code, said) = run(folder.path(), &["agent", "key", "export", "saved"], &[]);
+    assert!(code == 1 && said.contains("there is no key yet"), "{said}");
+    let (code, said) = run(folder.path(), &["agent", "key", "import", "key"], &[]);
+    assert!(code == 0 && said.contains(&key.public_key().to_string()) && said.contains("systemctl restart"), "{said}");
+    let (code, said) = run(folder.path(), &["agent", "key", "export", "saved"], &[]);
+    assert!(code == 0 && said.contains(&key.public_key().to_string()) && !said.contains(&key.expose()), "{said}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("saved")).unwrap().trim(), key.expose());
 }

@@ -304,7 +304,7 @@ async fn a_port_s_holders_are_known_by_time(on: On) {
     agent.work(shop.app()).await;
     let port = agent.peer().public_port;
     let had = async |at: Option<Timestamp>| {
-        let found = port_holders(shop.app(), &eu_de(), port, at).await.unwrap();
+        let found = port_holders(shop.app(), &eu_de(), port, at.map(|at| at..=at)).await.unwrap();
         found.into_iter().map(|one| (one.subscription.id, one.holder.until.is_some())).collect::<Vec<_>>()
     };
     let while_first = shop.clock.now();

@@ -23,9 +23,9 @@ const UNCHANGED: &str = "nothing was changed";
 #[command(
     group = clap::ArgGroup::new("span").required(true).args(["days", "months"]),
     after_help = "The time counts from the present end, or from now where that has passed. After its hold, it gets a \
-    slot again, with another\naddress and port, and the founding order's claim tells these.\n\n\
+    slot again, with another address and port, and the founding order's claim tells these.\n\n\
     Example: for an outage\n  \
-    wiretoll subscription extend 0190a8f2-0000-7000-8000-00000000000a --days 3 --note \"outage of 20 November\""
+    wiretoll subscription extend 0190a8f2-0000-7000-8000-00000000000a --days 3 \\\n    --note \"outage of 20 November\""
 )]
 pub struct Extend {
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub struct Extend {
 
 #[derive(Debug, Args)]
 #[command(after_help = "The status of its key says `disabled`. It can be renewed meanwhile.\n\n\
-    Example:\n  wiretoll subscription suspend 0190a8f2-0000-7000-8000-00000000000a --note \"sends spam, wrote to them\"")]
+    Example:\n  wiretoll subscription suspend 0190a8f2-0000-7000-8000-00000000000a \\\n    --note \"sends spam, wrote to them\"")]
 pub struct Suspend {
     #[command(flatten)]
     which: Which,
@@ -48,7 +48,7 @@ pub struct Suspend {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
-    wiretoll subscription resume 0190a8f2-0000-7000-8000-00000000000a --note \"mended on their side\"")]
+    wiretoll subscription resume 0190a8f2-0000-7000-8000-00000000000a \\\n    --note \"mended on their side\"")]
 pub struct Resume {
     #[command(flatten)]
     which: Which,
@@ -57,9 +57,9 @@ pub struct Resume {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Its peer leaves the server, and its slot rests from then on. Nobody can buy or renew for its keys \
-    again. Its open invoices are\ncancelled at LND; a payment that settles all the same is a refund that is due. There \
+    again. Its open invoices are cancelled at LND; a payment that settles all the same is a refund that is due. There \
     is no way back.\n\n\
-    Example:\n  wiretoll subscription revoke 0190a8f2-0000-7000-8000-00000000000a --note \"abuse report 4711\""
+    Example:\n  wiretoll subscription revoke 0190a8f2-0000-7000-8000-00000000000a \\\n    --note \"abuse report 4711\""
 )]
 pub struct Revoke {
     #[command(flatten)]
@@ -69,10 +69,10 @@ pub struct Revoke {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Without --public-key the present key is taken away, and the next claim of the order that founded it \
-    binds a new one: the way out\nwhere a key that was made here is erased, or a key has leaked. Address and port stay. \
-    The old key stays this\nsubscription's, so that nobody else gets in by it.\n\n\
+    binds a new one: the way out where a key that was made here is erased, or a key has leaked. Address and port stay. \
+    The old key stays this subscription's, so that nobody else gets in by it.\n\n\
     Example: the customer lost their config and claims again\n  \
-    wiretoll subscription rekey 0190a8f2-0000-7000-8000-00000000000a --note \"lost their disk\""
+    wiretoll subscription rekey 0190a8f2-0000-7000-8000-00000000000a \\\n    --note \"lost their disk\""
 )]
 pub struct Rekey {
     #[command(flatten)]

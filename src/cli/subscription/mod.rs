@@ -3,7 +3,7 @@
 mod change;
 mod list;
 mod port;
-mod show;
+pub mod show;
 
 use clap::Subcommand;
 

@@ -1,5 +1,7 @@
 //! `subscription port`: who had a public port.
 
+use std::ops::RangeInclusive;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -14,7 +16,7 @@ use crate::lifecycle;
 #[derive(Debug, Args)]
 #[command(
     after_help = "UNTIL is when the server's agent had taken the peer away; `-` is still. Where customers came from is \
-    not known here, and never\nwas. Then: `wiretoll subscription show`, `suspend` or `revoke`.\n\n\
+    not known here, and never was. Then: `wiretoll subscription show`, `suspend` or `revoke`.\n\n\
     Example: what a report says of port 35824\n  \
     wiretoll subscription port eu-de 35824 --at 2026-11-22T12:00:00Z"
 )]
@@ -26,9 +28,10 @@ pub struct Port {
     /// The public port of the report.
     #[arg(value_name = "PORT")]
     number: u16,
-    /// Only who had it then: 2026-11-22T12:00:00Z. Without it, everybody who ever had.
-    #[arg(long, value_name = "TIME", value_parser = parse::time)]
-    at: Option<Timestamp>,
+    /// Only who had it then: 2026-11-22T12:00:00Z, or at any time of a day of UTC: 2026-11-22. Without it, everybody
+    /// who ever had.
+    #[arg(long, value_name = "TIME", value_parser = parse::time_or_day)]
+    at: Option<RangeInclusive<Timestamp>>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -37,7 +40,7 @@ pub struct Port {
 impl Port {
     pub async fn run(&self) -> anyhow::Result<()> {
         let app = lifecycle::inspect(&self.config.load_beside_database()?, Clock::System).await?;
-        let found = port_holders(&app, &self.server, self.number, self.at).await;
+        let found = port_holders(&app, &self.server, self.number, self.at.clone()).await;
         app.store.close().await;
         let found = found?;
         if self.json {

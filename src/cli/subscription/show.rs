@@ -32,7 +32,7 @@ impl Show {
     }
 }
 
-fn lines(app: &App, shown: &ShownSubscription) -> Vec<String> {
+pub fn lines(app: &App, shown: &ShownSubscription) -> Vec<String> {
     let one = &shown.subscription;
     let stage = one.stage(app.clock.now(), app.shop.holds).name();
     let mut lines = vec![
