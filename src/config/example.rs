@@ -19,9 +19,13 @@ mod tests {
         Config::parse(text, Path::new("/etc/wiretoll"), [], now).map_err(|problems| problems.to_string())
     }
 
-    /// The key of a line that shows a setting, in whichever of the three forms of the file.
+    /// Of a section that is an example as a whole, this shows a key that may be left out.
+    const DEFAULT: &str = "# Default: ";
+
+    /// The key of a line that shows a setting, in whichever of the four forms of the file.
     fn documented_key(line: &str) -> Option<&str> {
-        let setting = line.strip_prefix("# Example: ").or(line.strip_prefix('#')).unwrap_or(line);
+        let marked = line.strip_prefix("# Example: ").or(line.strip_prefix(DEFAULT));
+        let setting = marked.or(line.strip_prefix('#')).unwrap_or(line);
         let (key, _) = setting.split_once(" = ")?;
         key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_').then_some(key)
     }
@@ -78,6 +82,21 @@ mod tests {
         let uncommented: String = example().lines().map(uncomment).collect();
         assert_ne!(uncommented, example());
         assert_eq!(format!("{:?}", parse(&uncommented)), format!("{:?}", parse(example())));
+    }
+
+    #[test]
+    fn what_it_calls_a_default_of_the_agent_is_one() {
+        let needed = ["[agent]", "server", "wan_interface", "public_address "];
+        let uncomment = |line: &str, also_defaults: bool| {
+            let is_needed = |text: &&str| needed.iter().any(|needed| text.starts_with(needed));
+            let default = line.strip_prefix(DEFAULT).filter(|_| also_defaults);
+            let text = line.strip_prefix("# Example: ").filter(is_needed).or(default).unwrap_or(line);
+            format!("{text}\n")
+        };
+        let with = |also_defaults| -> String { example().lines().map(|line| uncomment(line, also_defaults)).collect() };
+        assert_ne!(with(true), with(false));
+        let agent = |also_defaults| format!("{:?}", parse(&with(also_defaults)).unwrap().agent.unwrap());
+        assert_eq!(agent(true), agent(false));
     }
 
     #[test]

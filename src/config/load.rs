@@ -1,15 +1,16 @@
 //! From a file and the environment to a [`Config`], or to everything that is wrong with them.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
-use toml::Table;
+use toml::{Table, Value};
 
 use super::environment::{Environment, INSTANCE_KEY};
 use super::problem::{Problem, Problems};
 use super::section::{Section, read_root};
 use super::{Agent, Config, Log, agent, prices, servers, settings};
 use crate::domain::instance_key::Keyring;
-use crate::domain::server::Server;
+use crate::domain::server::{Server, ServerId};
 use crate::domain::time::Timestamp;
 
 /// What a section needs besides its own keys.
@@ -79,7 +80,8 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     let prices = prices::prices(root, around.now);
     let servers = servers::servers(root);
     let agent = root.optional_section("agent", |section| agent::agent(section, folder, &data_folder));
-    check_agent(root, agent.as_ref(), servers.as_deref());
+    check_agents_server(root);
+    check_agents_addresses(root, agent.as_ref(), servers.as_deref());
     let (plans, rate) = prices?;
     Some(Config {
         service: service?,
@@ -98,15 +100,24 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     })
 }
 
-fn check_agent(root: &mut Section<'_>, agent: Option<&Option<Agent>>, servers: Option<&[Server]>) {
+/// As they are written: another mistake in a server or in [agent] is no reason not to tell of this one.
+fn check_agents_server(root: &mut Section<'_>) {
+    let text = |value: &Value, key: &str| value.get(key)?.as_str().map(str::to_owned);
+    let named = root.written("agent").and_then(|agent| text(agent, "server"));
+    let servers = root.written("servers").and_then(Value::as_array);
+    let (Some(named), Some(servers)) = (named, servers) else { return };
+    let is_one = servers.iter().any(|server| text(server, "id").as_ref() == Some(&named));
+    if ServerId::parse(&named).is_ok() && !is_one {
+        root.problem("agent.server", "no server has this id", "name the id of one of [[servers]]");
+    }
+}
+
+fn check_agents_addresses(root: &mut Section<'_>, agent: Option<&Option<Agent>>, servers: Option<&[Server]>) {
     let (Some(Some(agent)), Some(servers)) = (agent, servers) else { return };
-    match servers.iter().find(|server| server.id == agent.server) {
-        None => root.problem("agent.server", "no server has this id", "name the id of one of [[servers]]"),
-        Some(server) if server.network6.is_some() && agent.public_address6.is_none() => {
-            let remedy = "give this machine's IPv6 address, or leave pool6 of the server out";
-            root.problem("agent.public_address6", "missing, though the server has pool6", remedy);
-        }
-        Some(_) => {}
+    let server = servers.iter().find(|server| server.id == agent.server);
+    if server.is_some_and(|server| server.network6.is_some()) && agent.public_address6.is_none() {
+        let remedy = "give this machine's IPv6 address, or leave pool6 of the server out";
+        root.problem("agent.public_address6", "missing, though the server has pool6", remedy);
     }
 }
 
@@ -152,9 +163,21 @@ fn read_agent(root: &mut Section<'_>, folder: &Path) -> Option<AgentConfig> {
 
 fn read_file(path: &Path) -> Result<String, Problems> {
     std::fs::read_to_string(path).map_err(|error| {
-        let remedy = "for example: wiretoll config example > wiretoll.toml";
-        Problems(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"), remedy)])
+        let what = format!("cannot be read: {error}");
+        Problems(vec![Problem::new(path.display().to_string(), what, remedy_for(path, error.kind()))])
     })
+}
+
+/// A file that is there and cannot be read is not to be written over.
+fn remedy_for(path: &Path, error: ErrorKind) -> String {
+    let file = path.display();
+    match error {
+        ErrorKind::NotFound => format!("name it with --config, or make it: wiretoll config example > {file}"),
+        ErrorKind::PermissionDenied => {
+            format!("it belongs to another user: run this as that user, or let yours read it (ls -l {file})")
+        }
+        _ => "the name of a TOML file is expected".to_owned(),
+    }
 }
 
 fn given_instance_key(environment: &Environment, problems: &mut Vec<Problem>) -> Option<Keyring> {

@@ -87,6 +87,11 @@ impl Section<'_> {
         self.values.contains_key(key)
     }
 
+    /// What the file gives for this key, unread.
+    pub fn written(&self, key: &str) -> Option<&Value> {
+        self.values.get(key)
+    }
+
     /// Notes a mistake that a parser cannot see, such as two keys that contradict each other.
     pub fn problem(&mut self, key: &str, what: &str, remedy: &str) {
         let problem = Problem::new(self.at(key), what, remedy);

@@ -93,7 +93,8 @@ async fn endpoint(settings: &Lnd) -> Result<Endpoint, Error> {
     match &settings.trust {
         LndTrust::PublicCa => endpoint.tls_config(tls.with_webpki_roots()),
         LndTrust::PinnedCertificate(path) => {
-            let unusable = |e: &dyn Display| Error::Settings(format!("{}: {e}", path.display()));
+            let remedy = "[lnd] certificate_file names a copy of the node's own tls.cert, which LND keeps in ~/.lnd";
+            let unusable = |e: &dyn Display| Error::Settings(format!("{}: {e}; {remedy}", path.display()));
             let pem = tokio::fs::read(path).await.map_err(|e| unusable(&e))?;
             let pins = Pins::parse(&pem).map_err(|e| unusable(&e))?;
             endpoint.tls_config_with_verifier(tls, Arc::new(pins))

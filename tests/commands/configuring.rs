@@ -20,12 +20,14 @@ async fn serve_and_config_check_report_all_mistakes_at_once() {
         }
     }
     let (code, said) = place.run(&["config", "check", "--config", "nowhere.toml"], &[]);
-    assert!(code == 1 && said.contains("nowhere.toml"), "{said}");
+    assert!(code == 1 && said.contains("wiretoll config example > nowhere.toml"), "{said}");
+    let (code, said) = place.run(&["config", "check", "--config", "."], &[]);
+    assert!(code == 1 && said.contains("cannot be read") && !said.contains("config example"), "{said}");
     assert_eq!(place.run(&["config", "check"], &[]), (0, "wiretoll.toml is in order\n".to_owned()));
     assert!(!place.path("wiretoll.db").exists() && !place.path("instance.key").exists(), "it makes nothing");
     assert_eq!(place.run(&["config", "check"], &[("WIRETOLL_CONFIG", "wrong.toml")]).0, 1);
     let (code, said) = place.run(&["config", "check"], &[("WIRETOLL_LND__CERTIFICATE_FILE", "no.cert")]);
-    assert!(code == 1 && said.contains("no.cert: No such file"), "{said}");
+    assert!(code == 1 && said.contains("no.cert: No such file") && said.contains("LND keeps in ~/.lnd"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

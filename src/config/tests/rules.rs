@@ -222,3 +222,11 @@ fn customers_are_sent_to_a_server_that_stays() {
     let circle = format!("{}\nmigrate_to = 'eu-de'", to("eu-fi"));
     assert_eq!(wrong_keys(&circle), ["servers[0].migrate_to", "servers[1].migrate_to"]);
 }
+
+#[test]
+fn an_unknown_server_of_the_agent_is_told_beside_other_mistakes() {
+    let agent = "[agent]\nserver = \"eu-xx\"\nwan_interface = \"eth0\"";
+    assert_eq!(wrong_keys(&least_and(agent)), ["agent.public_address", "agent.server"]);
+    let other = least_and(agent).replace("domain = \"de1.example.net\"", "domain = \"de1:1\"");
+    assert_eq!(wrong_keys(&other), ["servers[0].domain", "agent.public_address", "agent.server"]);
+}
