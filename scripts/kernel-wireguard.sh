@@ -166,7 +166,7 @@ boot() {
   kernel="$(echo "$WORK"/kernel/boot/vmlinuz-*)"
   timeout "$AT_MOST_SECONDS" qemu-system-x86_64 -M pc -accel "$accelerator" -cpu max -m 3072 -smp 2 -nodefaults \
     -no-user-config -nographic -no-reboot -serial stdio -kernel "$kernel" -initrd "$WORK/root.cpio.zst" \
-    -append "console=ttyS0 quiet panic=-1 mitigations=off tsc=unstable" 2>&1 | tr -d '\r' | tee "$WORK/said"
+    -append "console=ttyS0 quiet panic=-1 mitigations=off tsc=unstable" 2>&1 | sed -u 's/\r$//' | tee "$WORK/said"
 }
 
 # The machine's own exit status says nothing of what went on in it.

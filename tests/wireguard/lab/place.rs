@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -70,7 +70,8 @@ impl Daemon {
         let daemon = Self(command.spawn().unwrap());
         let socket = format!("/var/run/wireguard/{interface}.sock");
         for _ in 0..500 {
-            if Path::new(&socket).exists() {
+            // Not once it is there: `wg` deletes a socket that nobody listens on yet.
+            if UnixStream::connect(&socket).is_ok() {
                 return daemon;
             }
             #[expect(clippy::disallowed_methods, reason = "nothing else runs yet")]
