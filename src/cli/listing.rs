@@ -50,7 +50,18 @@ impl Listing {
     }
 }
 
+/// One with the way in which its hash is shown.
+#[derive(Debug)]
+pub struct Hashed<T> {
+    pub one: T,
+    pub hashes: Hashes,
+}
+
 impl Hashes {
+    pub fn with_each<T>(self, found: Vec<T>) -> Vec<Hashed<T>> {
+        found.into_iter().map(|one| Hashed { one, hashes: self }).collect()
+    }
+
     pub fn show(self, whole: &str) -> String {
         if self.full_hash { whole.to_owned() } else { beginning(whole) }
     }

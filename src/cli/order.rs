@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::explain::Explain;
-use super::listing::{Hashes, Listed, Listing};
+use super::listing::{Hashed, Hashes, Listed, Listing};
 use super::{ConfigFile, output, parse};
 use crate::app::adopt_payment::{Adoption, AmountCheck, Bought, adopt_payment};
 use crate::clock::Clock;
@@ -101,23 +101,16 @@ impl List {
         let (state, since, before) = (self.state.clone(), self.since, self.before);
         let orders = app.store.orders(&OrderFilter { state, since, before, at_most: self.listing.limit }).await?;
         app.store.close().await;
-        let found: Vec<_> = orders.into_iter().map(|order| Found { order, hashes: self.hashes }).collect();
-        self.listing.print(&found)
+        self.listing.print(&self.hashes.with_each(orders))
     }
 }
 
-/// One with the way in which its hash is shown.
-struct Found {
-    order: Order,
-    hashes: Hashes,
-}
-
-impl Listed<8> for Found {
+impl Listed<8> for Hashed<Order> {
     const HEADING: [&'static str; 8] =
         ["ORDER", "CREATED", "STATE", "KIND", "SERVER", "MONTHS", "AMOUNT", "PAYMENT HASH"];
 
     fn row(&self) -> [String; 8] {
-        let Self { order, hashes } = self;
+        let Self { one: order, hashes } = self;
         [
             order.id.to_string(),
             order.created_at.to_string(),
@@ -131,7 +124,7 @@ impl Listed<8> for Found {
     }
 
     fn as_json(&self) -> Value {
-        let Self { order, hashes } = self;
+        let Self { one: order, hashes } = self;
         json!({
             "orderId": order.id,
             "createdAt": order.created_at,
@@ -146,7 +139,7 @@ impl Listed<8> for Found {
     }
 
     fn option_for_more(&self) -> String {
-        format!("--before {}", self.order.id)
+        format!("--before {}", self.one.id)
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::listing::{Hashes, Listed, Listing};
+use super::listing::{Hashed, Hashes, Listed, Listing};
 use super::{ConfigFile, output, parse};
 use crate::app::resolve_payment::{Resolved, resolve_payment};
 use crate::clock::Clock;
@@ -75,8 +75,7 @@ impl List {
         let app = lifecycle::inspect(&self.config.load_beside_database()?, Clock::System).await?;
         let payments = app.store.payments(&self.filter()).await?;
         app.store.close().await;
-        let found: Vec<_> = payments.into_iter().map(|payment| Found { payment, hashes: self.hashes }).collect();
-        self.listing.print(&found)
+        self.listing.print(&self.hashes.with_each(payments))
     }
 
     fn filter(&self) -> PaymentFilter {
@@ -85,18 +84,12 @@ impl List {
     }
 }
 
-/// One with the way in which its hash is shown.
-struct Found {
-    payment: Payment,
-    hashes: Hashes,
-}
-
-impl Listed<8> for Found {
+impl Listed<8> for Hashed<Payment> {
     const HEADING: [&'static str; 8] =
         ["PAYMENT", "SETTLED", "MSAT", "EXCESS", "OUTCOME", "WAITS", "ORDER", "PAYMENT HASH"];
 
     fn row(&self) -> [String; 8] {
-        let Self { payment, hashes } = self;
+        let Self { one: payment, hashes } = self;
         [
             payment.id.to_string(),
             payment.evidence.settled_at.to_string(),
@@ -110,7 +103,7 @@ impl Listed<8> for Found {
     }
 
     fn as_json(&self) -> Value {
-        let Self { payment, hashes } = self;
+        let Self { one: payment, hashes } = self;
         json!({
             "paymentId": payment.id,
             "settledAt": payment.evidence.settled_at,
@@ -126,7 +119,7 @@ impl Listed<8> for Found {
     }
 
     fn option_for_more(&self) -> String {
-        format!("--after {}", self.payment.id)
+        format!("--after {}", self.one.id)
     }
 }
 

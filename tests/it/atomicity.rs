@@ -83,15 +83,21 @@ async fn scenario_05_an_effect_never_stands_without_its_position(on: On) {
     shop.assert_applied_once(&order).await;
 }
 
-async fn scenario_06_a_position_does_not_pass_a_settlement_that_failed(on: On) {
-    let shop = Shop::open(on).await;
+/// Both are paid, and the first cannot be entered.
+async fn a_failed_settlement_and_a_later_one(shop: &Shop) -> [Bought; 2] {
     shop.buy().await;
     shop.until_position(1).await;
     let (first, second) = (shop.order().await, shop.order().await);
-    refuse(&shop, "payments", &is_of(&first)).await;
+    refuse(shop, "payments", &is_of(&first)).await;
     shop.pay(&first.invoice).await;
     shop.pay(&second.invoice).await;
     shop.until("the later one is applied", || shop.is_paid(&second)).await;
+    [first, second]
+}
+
+async fn scenario_06_a_position_does_not_pass_a_settlement_that_failed(on: On) {
+    let shop = Shop::open(on).await;
+    let [first, second] = a_failed_settlement_and_a_later_one(&shop).await;
     until_looked_up(&shop, 2).await;
     assert!(!shop.is_paid(&first).await);
     assert_eq!(shop.position().await.unwrap().settle_index, 1);
@@ -104,13 +110,7 @@ async fn scenario_06_a_position_does_not_pass_a_settlement_that_failed(on: On) {
 
 async fn scenario_06_a_settlement_that_failed_is_replayed_after_a_restart(on: On) {
     let mut shop = Shop::open(on).await;
-    shop.buy().await;
-    shop.until_position(1).await;
-    let (first, second) = (shop.order().await, shop.order().await);
-    refuse(&shop, "payments", &is_of(&first)).await;
-    shop.pay(&first.invoice).await;
-    shop.pay(&second.invoice).await;
-    shop.until("the later one is applied", || shop.is_paid(&second)).await;
+    let [first, second] = a_failed_settlement_and_a_later_one(&shop).await;
     shop.stop().await;
     allow(&shop, "payments").await;
     shop.start().await;

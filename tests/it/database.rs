@@ -34,7 +34,8 @@ pub async fn copy(shop: &Shop) -> Database {
     match &shop.config.database {
         Database::Sqlite(path) => {
             let copy = path.with_file_name(name);
-            std::fs::copy(path, &copy).unwrap();
+            // A busy machine may leave what was written last in the `-wal` file, which a copy of the file alone forgets.
+            run(&mut connect(shop).await, &format!("VACUUM INTO '{}'", copy.display())).await;
             Database::Sqlite(copy)
         }
         Database::Postgres(url) => {
