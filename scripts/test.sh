@@ -157,7 +157,11 @@ all_tests() {
   cargo test --locked --doc 2>&1 | tee -a "$test_log"
 }
 
-kill_tests() { cargo test --locked --features crash-points --test kill --no-fail-fast 2>&1 | tee -a "$test_log"; }
+# The service, and the agent on its server.
+kill_tests() {
+  cargo test --locked --features crash-points --test kill --no-fail-fast 2>&1 | tee -a "$test_log"
+  cargo test --locked --features crash-points --test wireguard story::crashes --no-fail-fast 2>&1 | tee -a "$test_log"
+}
 
 step "set-up"
 has cargo || { echo "Rust is missing: see https://rustup.rs" && exit 1; }

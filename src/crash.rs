@@ -3,7 +3,7 @@
 //! Only a build with the feature `crash-points` has them; without it `crash_point!` expands to nothing. With it,
 //! the variable `WIRETOLL_CRASH_AT` names the point at which the process ends: no unwinding, no flush, no answer.
 
-/// Dies here if this point was chosen; it must be one of `POINTS`.
+/// Dies here if this point was chosen; it must be one of `POINTS` or `AGENT_POINTS`.
 macro_rules! crash_point {
     ($point:literal) => {
         #[cfg(feature = "crash-points")]
@@ -12,7 +12,7 @@ macro_rules! crash_point {
 }
 pub(crate) use crash_point;
 
-/// Every point: one in each gap between two effects of create, renew, settle, claim and expire.
+/// Every point of the service: one in each gap between two effects of create, renew, settle, claim and expire.
 #[cfg(feature = "crash-points")]
 pub const POINTS: [&str; 21] = [
     // Create and renew.
@@ -40,6 +40,30 @@ pub const POINTS: [&str; 21] = [
     "expire.committed",
     "abandon.before_commit",
     "abandon.committed",
+];
+
+/// Every point of the agent: one in each gap between two effects on its file, its server and its control plane.
+#[cfg(feature = "crash-points")]
+pub const AGENT_POINTS: [&str; 15] = [
+    // Its file, whatever is put into it.
+    "file.written",
+    "file.renamed",
+    // A change: kept first, then done, then told.
+    "change.stored",
+    "change.firewall",
+    "change.flows",
+    "change.peers",
+    "change.verified",
+    "change.told",
+    "leases.renewed",
+    // Everything anew: at a start, or where the machine was not as it should be.
+    "rebuild.guarded",
+    "rebuild.firewall",
+    "rebuild.interface",
+    "rebuild.peers",
+    "rebuild.flows",
+    // What follows it at a start.
+    "restore.stands",
 ];
 
 /// Ends the process at once if `WIRETOLL_CRASH_AT` names this point.

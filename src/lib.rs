@@ -24,7 +24,7 @@
 //! | [`cli`] | the commands |
 //!
 //! Beside them, for everybody: [`backoff`], [`clock`], [`metrics`], [`random`] and [`stop`]; [`lnd_proto`], LND's messages, for
-//! `lnd` and `lnd_simulator`; and [`crash`], where tests kill the process, for `app`.
+//! `lnd` and `lnd_simulator`; and [`crash`], where tests kill the process, for `app` and `agent`.
 
 pub mod agent;
 pub mod app;

@@ -21,7 +21,7 @@ const ROWS: [&[&str]; 8] = [
 const BESIDE: [(&str, &[&str]); 8] = [
     ("backoff", &["*"]),
     ("clock", &["*"]),
-    ("crash", &["app"]),
+    ("crash", &["app", "agent"]),
     ("metrics", &["*"]),
     ("random", &["*"]),
     ("stop", &["*"]),

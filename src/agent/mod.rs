@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::config;
+use crate::crash::crash_point;
 use crate::domain::Invalid;
 use crate::domain::desired::{
     Applied, Change, PROTOCOL, Peers, Report, Snapshot, Update, Usage, withhold_removals, yield_to,
@@ -179,7 +180,11 @@ impl Agent {
             match self.tell(&[], false).await {
                 Ok(()) => return Ok(()),
                 Err(refused @ ControlError::Refused(_)) => return Err(refused.into()),
-                Err(error) if self.state.is_some() && !matches!(error, ControlError::Busy(_)) => return Ok(()),
+                Err(error) if self.state.is_some() && !matches!(error, ControlError::Busy(_)) => {
+                    tracing::debug!(%error, "what was restored could not be told; it is told as soon as somebody listens");
+                    self.tell_later();
+                    return Ok(());
+                }
                 Err(error) => tracing::warn!(%error, "not accepted yet; what stands goes on"),
             }
             tokio::time::sleep(self.backoff.delay()).await;
@@ -210,7 +215,16 @@ impl Agent {
         let Some(state) = &self.state else { return Ok(()) };
         let counted = self.server.counted_before(&state.desired.peers).await?;
         let now = self.time.map_or(state.seen_at, ServerTime::now);
-        self.server.converge(&state.desired.terms, standing_at(state, now), now).await?;
+        match self.server.converge(&state.desired.terms, standing_at(state, now), now).await {
+            // Only another word of the control plane's can help.
+            Err(error @ ServerError::Impossible(_)) => {
+                self.troubles.server(Some(&error));
+                self.wants_everything = true;
+                return Ok(());
+            }
+            done => done?,
+        }
+        crash_point!("restore.stands");
         tracing::info!(peers = state.desired.peers.len(), "what stood before was restored");
         self.applied = Some((state.desired.epoch, state.desired.revision));
         self.store();
@@ -279,13 +293,19 @@ impl Agent {
         Ok(())
     }
 
-    /// Makes the server so, keeps it in the file, and says so; what fails is tried again.
+    /// Keeps what is to stand in the file, makes the server so, and says so; what fails is tried again.
+    ///
+    /// In this order, so that an agent that dies on the way brings back nothing that was taken away.
     async fn converge(&mut self) {
         let (Some(state), Some(time)) = (&mut self.state, self.time) else { return };
         let now = time.now();
         state.withheld.retain(|_, peer| peer.has_time(now));
         self.troubles.withheld(state.withheld.len());
         self.backoff.begin();
+        let run = self.server.counter_run();
+        let mut is_stored = self.store();
+        crash_point!("change.stored");
+        let Some(state) = &self.state else { return };
         let mut done = self.server.converge(&state.desired.terms, standing_at(state, now), now).await;
         if self.leases_are_off && done.is_ok() {
             done = self.server.renew_leases(now).await;
@@ -293,7 +313,10 @@ impl Agent {
         }
         let revision = (state.desired.epoch, state.desired.revision);
         self.troubles.server(done.as_ref().err());
-        if done.is_err() || !self.store() {
+        if self.server.counter_run() != run {
+            is_stored = self.store();
+        }
+        if done.is_err() || !is_stored {
             self.retry_at = Some(Instant::now() + self.backoff.delay());
             return;
         }
@@ -302,9 +325,14 @@ impl Agent {
             && let Err(error) = self.tell(&[], false).await
         {
             tracing::debug!(%error, "what was applied could not be told; it is told again");
-            self.applied = None;
-            self.retry_at = Some(Instant::now() + self.backoff.delay());
+            self.tell_later();
         }
+        crash_point!("change.told");
+    }
+
+    fn tell_later(&mut self) {
+        self.applied = None;
+        self.retry_at = Some(Instant::now() + self.backoff.delay());
     }
 
     /// Nothing is called applied that a restart would not bring back.

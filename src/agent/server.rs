@@ -11,6 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use uuid::Uuid;
 
 use crate::config;
+use crate::crash::crash_point;
 use crate::domain::Invalid;
 use crate::domain::desired::{DesiredPeer, Peers, Terms};
 use crate::domain::interface_name::InterfaceName;
@@ -98,10 +99,23 @@ impl Server {
     }
 
     /// Makes the server have exactly these peers. After an error the next call looks at everything.
+    ///
+    /// An address that passes from one to another is nobody's in between, until the flows of the first are forgotten.
     pub async fn converge(&mut self, terms: &Terms, peers: Peers, now: Timestamp) -> Result<(), ServerError> {
-        match self.standing.take() {
-            Some(standing) if standing.terms == *terms => self.change(&standing.peers, &peers, now).await?,
-            _ => self.rebuild(terms, &peers, now).await?,
+        let undisputed = match self.standing.take() {
+            Some(standing) if standing.terms == *terms => {
+                let undisputed = without_heirs(&standing.peers, &peers);
+                self.change(&standing.peers, &undisputed, now).await?;
+                undisputed
+            }
+            _ => {
+                let undisputed = without_takers(&self.interface.holders().await?, &peers);
+                self.rebuild(terms, &undisputed, now).await?;
+                undisputed
+            }
+        };
+        if undisputed.len() < peers.len() {
+            self.change(&undisputed, &peers, now).await?;
         }
         self.standing = Some(Standing { terms: terms.clone(), peers });
         Ok(())
@@ -113,6 +127,7 @@ impl Server {
         let same = |customer: Customer| CustomerChange::Update { from: customer.clone(), to: customer };
         let changes: Vec<_> = standing.peers.values().map(|peer| same(customer(peer, now))).collect();
         netfilter::change(&changes).await?;
+        crash_point!("leases.renewed");
         self.standing = Some(standing);
         Ok(())
     }
@@ -158,20 +173,24 @@ impl Server {
         if !netfilter::is_there().await? {
             // Before any packet can come, something has to judge it; then all else may be done at the same time.
             netfilter::replace(&firewall, &[]).await?;
+            crash_point!("rebuild.guarded");
         }
         let settings = self.interface_settings(terms);
         let customers: Vec<Customer> = peers.values().map(|peer| customer(peer, now)).collect();
-        let (replaced, standing) =
-            tokio::join!(netfilter::replace(&firewall, &customers), self.stand(&settings, peers));
+        let (replaced, standing) = tokio::join!(replace(&firewall, &customers), self.stand(&settings, peers));
         replaced?;
         // Its counters start at zero.
         self.counter_run = new_run()?;
         standing?;
-        self.flush().await
+        crash_point!("rebuild.peers");
+        self.flush().await?;
+        crash_point!("rebuild.flows");
+        Ok(())
     }
 
     async fn stand(&mut self, settings: &Settings, peers: &Peers) -> Result<(), ServerError> {
         self.interface.ensure(settings).await?;
+        crash_point!("rebuild.interface");
         self.set_peers(peers).await
     }
 
@@ -187,13 +206,17 @@ impl Server {
         let changes = customer_changes(before, after, now);
         self.unflushed.extend(left_addresses(before, after));
         netfilter::change(&changes).await?;
+        crash_point!("change.firewall");
         self.flush().await?;
+        crash_point!("change.flows");
         let changes = peer_changes(before, after);
         if changes.is_empty() {
             return Ok(());
         }
         self.interface.apply(&changes).await?;
+        crash_point!("change.peers");
         self.set_peers(after).await?;
+        crash_point!("change.verified");
         self.flush().await
     }
 
@@ -206,7 +229,7 @@ impl Server {
             if changes.is_empty() {
                 return Ok(());
             }
-            self.unflushed.extend(addresses_of_removed(&changes, &found));
+            self.unflushed.extend(addresses_given_up(&configs, &found));
             self.interface.apply(&changes).await?;
         }
         Err(ServerError::Unsteady)
@@ -238,6 +261,12 @@ impl Server {
             throttle_bytes_per_second: egress.throttled_kbit_per_second * 125,
         }
     }
+}
+
+async fn replace(firewall: &Firewall, customers: &[Customer]) -> Result<(), ServerError> {
+    netfilter::replace(firewall, customers).await?;
+    crash_point!("rebuild.firewall");
+    Ok(())
 }
 
 /// A name for a life of the counters.
@@ -304,6 +333,22 @@ fn peer_changes(before: &Peers, after: &Peers) -> Vec<PeerChange> {
     gone.map(PeerChange::Remove).chain(set).collect()
 }
 
+/// Those whose addresses no other peer has.
+fn without_heirs(before: &Peers, after: &Peers) -> Peers {
+    let holders: BTreeMap<IpAddr, Uuid> =
+        before.values().flat_map(|peer| addresses_of(peer).map(|address| (address, peer.id))).collect();
+    let is_heir = |peer: &DesiredPeer| addresses_of(peer).any(|a| holders.get(&a).is_some_and(|id| *id != peer.id));
+    after.iter().filter(|(_, peer)| !is_heir(peer)).map(|(id, peer)| (*id, peer.clone())).collect()
+}
+
+/// The same where only the interface tells who has what.
+fn without_takers(holders: &BTreeMap<IpAddr, PublicKey>, after: &Peers) -> Peers {
+    let takes = |peer: &DesiredPeer| {
+        addresses_of(peer).any(|address| holders.get(&address).is_some_and(|key| *key != peer.public_key))
+    };
+    after.iter().filter(|(_, peer)| !takes(peer)).map(|(id, peer)| (*id, peer.clone())).collect()
+}
+
 /// Addresses that nobody has any more, or that somebody else has now.
 fn left_addresses(before: &Peers, after: &Peers) -> Vec<IpAddr> {
     let stays = |peer: &&DesiredPeer| {
@@ -312,17 +357,13 @@ fn left_addresses(before: &Peers, after: &Peers) -> Vec<IpAddr> {
     before.values().filter(|peer| !stays(peer)).flat_map(addresses_of).collect()
 }
 
-/// Of peers that the interface has and that nobody knows of any more.
-fn addresses_of_removed(changes: &[PeerChange], found: &[PeerStatus]) -> Vec<IpAddr> {
-    let keys: BTreeSet<&PublicKey> = changes
-        .iter()
-        .filter_map(|change| match change {
-            PeerChange::Remove(key) => Some(key),
-            PeerChange::Set(_) => None,
-        })
-        .collect();
-    let removed = found.iter().filter(|peer| keys.contains(&peer.public_key));
-    removed.flat_map(|peer| peer.allowed_ips.iter().map(IpNet::addr)).collect()
+/// What the interface's peers have and are to have no longer: an agent that died may have got no further.
+fn addresses_given_up(configs: &[PeerConfig], found: &[PeerStatus]) -> Vec<IpAddr> {
+    let kept: BTreeMap<&PublicKey, &Vec<IpNet>> =
+        configs.iter().map(|config| (&config.public_key, &config.allowed_ips)).collect();
+    let is_kept = |key: &PublicKey, net: &IpNet| kept.get(key).is_some_and(|nets| nets.contains(net));
+    let all = found.iter().flat_map(|peer| peer.allowed_ips.iter().map(|net| (&peer.public_key, net)));
+    all.filter(|(key, net)| !is_kept(key, net)).map(|(_, net)| net.addr()).collect()
 }
 
 fn inner_bytes(listing: &Listing, peer: &DesiredPeer) -> u64 {

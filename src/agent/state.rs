@@ -1,4 +1,4 @@
-//! The agent's own file: what was last applied. From it everything is restored when nobody can be asked.
+//! The agent's own file: what is to stand. From it everything is restored when nobody can be asked.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::crash::crash_point;
 use crate::domain::desired::{Desired, Peers, by_id, millis};
 use crate::domain::keys::PublicKey;
 use crate::domain::time::Timestamp;
@@ -70,7 +71,9 @@ pub fn replace_file(folder: &Path, new_name: &str, name: &str, contents: &[u8]) 
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(contents)?;
     file.sync_all()?;
+    crash_point!("file.written");
     std::fs::rename(&new, folder.join(name))?;
+    crash_point!("file.renamed");
     File::open(folder)?.sync_all()
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Traffic outlives us: the interface is never deleted, and its peers are only ever changed, never replaced as a whole.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use rustix::io::Errno;
 
 use crate::domain::interface_name::InterfaceName;
-use crate::domain::keys::PrivateKey;
+use crate::domain::keys::{PrivateKey, PublicKey};
 use crate::domain::peer_diff::{PeerChange, PeerStatus};
 
 use device::Device;
@@ -83,6 +85,17 @@ impl Interface {
 
     pub async fn dump(&mut self) -> Result<Vec<PeerStatus>, Error> {
         Ok(self.backend().await?.read().await?.peers)
+    }
+
+    /// Which key has which address; none has any while there is no interface.
+    pub async fn holders(&mut self) -> Result<BTreeMap<IpAddr, PublicKey>, Error> {
+        let peers = match self.dump().await {
+            Err(Error::NoSuchDevice(_) | Error::NoWireguard { .. }) => return Ok(BTreeMap::new()),
+            peers => peers?,
+        };
+        let of = |peer: &PeerStatus| (peer.public_key, peer.allowed_ips.clone());
+        let nets = peers.iter().map(of).flat_map(|(key, nets)| nets.into_iter().map(move |net| (net.addr(), key)));
+        Ok(nets.collect())
     }
 
     /// Applies the changes in their order. After an error some may be made: read again, and take the difference.

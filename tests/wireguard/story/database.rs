@@ -44,6 +44,21 @@ impl Shop {
         .await;
     }
 
+    /// Gives two customers each other's slot in one change.
+    #[cfg(feature = "crash-points")]
+    pub async fn exchange(&self, one: u16, other: u16) {
+        const NOBODYS: u16 = 999;
+        let [one, other] = [one, other].map(|port| port - super::shop::FIRST_PORT);
+        let steps = [(one, NOBODYS), (other, one), (NOBODYS, other)];
+        let moves = steps.map(|(from, to)| format!("UPDATE peers SET slot = {to} WHERE slot = {from}")).join("; ");
+        self.run(&format!(
+            "UPDATE slots SET peer_id = NULL WHERE n IN ({one}, {other}); {moves}; UPDATE servers SET peer_revision = peer_revision + 1; \
+             UPDATE peers SET revision = (SELECT peer_revision FROM servers); \
+             UPDATE slots SET peer_id = (SELECT id FROM peers WHERE slot = n) WHERE n IN ({one}, {other})"
+        ))
+        .await;
+    }
+
     /// Rows as so many claims would have left them, in the slots from 100 on.
     pub async fn sell_to_many(&self, count: u16) {
         let keyring = Keyring::parse(&std::fs::read_to_string(self.path("instance.key")).unwrap()).unwrap();

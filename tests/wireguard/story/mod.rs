@@ -1,6 +1,8 @@
 //! What was sold works: a whole shop with its agent, and customers who dial in with the config that they were given.
 
 mod client;
+#[cfg(feature = "crash-points")]
+mod crashes;
 mod database;
 mod faults;
 mod key;
