@@ -240,10 +240,12 @@ impl Agent {
     async fn hear(&mut self, update: Option<Update>) {
         self.heard();
         let Some(update) = update else { return };
-        match self.take(update) {
+        let taken = self.take(update);
+        self.troubles.word(taken.as_ref().err());
+        match taken {
             Ok(()) => self.converge().await,
             Err(invalid) => {
-                tracing::warn!(%invalid, "the control plane's word does not fit; asking for everything");
+                tracing::debug!(%invalid, "asking for everything");
                 self.wants_everything = true;
                 tokio::time::sleep(ASK_AGAIN_AFTER).await;
             }
@@ -257,7 +259,10 @@ impl Agent {
             Change::Delta(delta) => {
                 let state = self.state.as_mut().ok_or_else(|| Invalid::new("a delta before any snapshot"))?;
                 let removed = delta.remove.clone();
-                state.desired.apply(delta)?;
+                let mut desired = state.desired.clone();
+                desired.apply(delta)?;
+                self.server.check(&desired.peers)?;
+                state.desired = desired;
                 // What is taken away by name goes, whatever was kept for it.
                 state.withheld.retain(|id, _| !removed.contains(id));
                 yield_to(&mut state.withheld, state.desired.peers.values());
@@ -282,6 +287,7 @@ impl Agent {
     fn take_snapshot(&mut self, snapshot: Snapshot, now: Timestamp) -> Result<(), Invalid> {
         let removals_allowed = snapshot.removals_allowed;
         let desired = snapshot.checked()?;
+        self.server.check(&desired.peers)?;
         let mut withheld = Peers::new();
         if let Some(before) = self.state.take().filter(|_| !removals_allowed) {
             withheld = before.withheld;

@@ -90,6 +90,11 @@ impl Server {
         self.counter_run
     }
 
+    /// Refuses peers that WireGuard could not hold together.
+    pub fn check(&self, peers: &Peers) -> Result<(), Invalid> {
+        diff(&configs(peers), &[], &self.public_key()).map(drop)
+    }
+
     /// An interface that somebody else made for something else is not ours to take.
     pub async fn refuse_foreign_interface(&mut self) -> Result<(), ServerError> {
         if self.interface.is_somebody_elses(&self.key).await? {

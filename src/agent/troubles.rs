@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io;
 
 use super::server::ServerError;
+use crate::domain::Invalid;
 
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -15,6 +16,13 @@ pub struct Troubles(BTreeMap<&'static str, String>);
 impl Troubles {
     pub fn server(&mut self, error: Option<&ServerError>) {
         self.set("server", error.map(|error| with_causes(error)));
+    }
+
+    /// What the control plane said and cannot be.
+    pub fn word(&mut self, invalid: Option<&Invalid>) {
+        let said =
+            |invalid| format!("what the service says of this server cannot be, and nothing was changed: {invalid}");
+        self.set("word", invalid.map(said));
     }
 
     pub fn file(&mut self, error: Option<&io::Error>) {

@@ -117,6 +117,29 @@ fn the_server_reaches_the_public_ports_that_it_sells() {
     });
 }
 
+/// What `ss` tells of the visitor's connections: the largest segment that the other side has asked for.
+fn largest_segments() -> String {
+    let output = Place::Visitor.command(&["ss", "-tinH", "state", "established"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Larger segments would have to be broken up, and many firewalls on the way drop what says so.
+#[test]
+fn a_customer_who_asks_for_larger_segments_than_the_tunnel_takes_gets_smaller_ones() {
+    lab::run(async |mut lab: Lab| {
+        let _nodes = [lab.a.listen(lab.a.address.into()), lab.a.listen(lab.a.address6.into())];
+        lab.open().await;
+        Place::A.ip("link set wga mtu 1500\n");
+        let _line = dial(Place::Visitor, VISITOR, PUBLIC, lab.a.public_port).await.unwrap();
+        // 1,420 bytes, less the headers of IP and TCP and a timestamp.
+        let said = largest_segments();
+        assert!(said.contains(" mss:1368 "), "{said}");
+        let _line6 = dial(Place::Visitor, VISITOR6, PUBLIC6, lab.a.public_port).await.unwrap();
+        let said = largest_segments();
+        assert!(said.contains(" mss:1348 "), "{said}");
+    });
+}
+
 /// Our rules judge customers' packets, not those of a host that routes for others as well.
 #[test]
 fn what_the_host_forwards_for_others_passes() {

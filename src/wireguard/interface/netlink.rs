@@ -110,3 +110,30 @@ impl<M: NetlinkDeserializable + Debug> Answers<M> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::DoneMessage;
+    use netlink_packet_route::RouteNetlinkMessage;
+
+    use super::*;
+
+    fn read(flags: u16) -> Answers<RouteNetlinkMessage> {
+        let done = NetlinkPayload::Done(DoneMessage::default());
+        let mut message = NetlinkMessage::<RouteNetlinkMessage>::new(NetlinkHeader::default(), done);
+        message.header.flags = flags;
+        message.finalize();
+        let mut datagram = vec![0; message.buffer_len()];
+        message.serialize(&mut datagram);
+        let mut answers = Answers { messages: Vec::new(), torn: false, done: false };
+        answers.read("test", &datagram, 0).unwrap();
+        answers
+    }
+
+    #[test]
+    fn a_list_that_changed_while_it_was_read_is_torn() {
+        let (whole, torn) = (read(0), read(NLM_F_DUMP_INTR));
+        assert!(whole.done && !whole.torn);
+        assert!(torn.done && torn.torn);
+    }
+}

@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use wiretoll::domain::interface_name::InterfaceName;
-use wiretoll::domain::keys::PrivateKey;
+use wiretoll::domain::keys::{PresharedKey, PrivateKey};
 use wiretoll::domain::peer_diff::{PeerConfig, PeerStatus, diff};
 use wiretoll::netfilter::{Customer, Egress, Firewall};
 use wiretoll::wireguard::interface::{Interface, Settings};
@@ -299,9 +299,16 @@ impl Node {
 
     /// Not before the server knows it: WireGuard tries again only after five seconds.
     fn connect(&self, server: &PrivateKey) {
+        self.connect_with(server, &PresharedKey::from_bytes([0; 32]));
+    }
+
+    /// All zeros are none.
+    pub fn connect_with(&self, server: &PrivateKey, preshared_key: &PresharedKey) {
+        let file = format!("/run/{}.psk", self.interface());
+        std::fs::write(&file, preshared_key.expose()).unwrap();
         let server = server.public_key().to_string();
         let endpoint = format!("{PUBLIC}:{LISTEN_PORT}");
-        let peer = ["set", self.interface(), "peer", &server, "endpoint", &endpoint];
+        let peer = ["set", self.interface(), "peer", &server, "preshared-key", &file, "endpoint", &endpoint];
         done(Command::new("wg").args(peer).args(["allowed-ips", "0.0.0.0/0,::/0", "persistent-keepalive", "25"]));
     }
 
@@ -346,4 +353,6 @@ fn build() {
     for place in [Place::Server, Place::Visitor] {
         done(&mut place.command(&forwarding));
     }
+    // As strict as a distribution may have it.
+    done(&mut Place::Server.command(&["sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=1"]));
 }
