@@ -51,9 +51,9 @@ fn a_forwarded_flow_is_counted_for_its_customer() {
     });
 }
 
-/// Echoes lines for a while; bytes a second, each way.
-async fn speed(lab: &Lab) -> u128 {
-    let mut line = dial(Place::Visitor, VISITOR, PUBLIC, lab.a.public_port).await.unwrap();
+/// Echoes lines through A's port for a while; bytes a second, each way.
+pub async fn speed(lab: &Lab, port: u16) -> u128 {
+    let mut line = dial(Place::Visitor, VISITOR, PUBLIC, port).await.unwrap();
     let before = traffic(lab.a.address).await;
     let start = Instant::now();
     let text = "x".repeat(20_000);
@@ -67,11 +67,11 @@ fn a_throttled_customer_is_slow_and_another_is_not() {
     lab::run(async |mut lab: Lab| {
         let _node = lab.a.listen(lab.a.address.into());
         lab.open().await;
-        let fast = speed(&lab).await;
+        let fast = speed(&lab, lab.a.public_port).await;
         let to = Customer { throttled: true, ..lab.a.customer() };
         netfilter::change(&[CustomerChange::Update { from: lab.a.customer(), to }]).await.unwrap();
         assert_eq!(netfilter::list().await.unwrap().unwrap().throttled.len(), 2);
-        let slow = speed(&lab).await;
+        let slow = speed(&lab, lab.a.public_port).await;
         println!("{fast} and {slow} bytes/s");
         assert!((20_000..AT_MOST).contains(&slow), "{slow}");
         assert!(fast > AT_MOST, "{fast}");

@@ -12,6 +12,7 @@ use super::shop::{FIRST_PORT, Shop};
 use super::until;
 use crate::lab::{self, Lab, PUBLIC, PUBLIC6, Place, VISITOR, VISITOR6, dial};
 use crate::leases::{assert_near, talk_to_the_end};
+use crate::usage::speed;
 
 /// Interface and firewall have what the database says, and nothing else.
 pub async fn assert_all_stands(shop: &Shop, lab: &mut Lab) {
@@ -104,6 +105,40 @@ fn scenario_38_traffic_ends_on_time_though_nobody_is_left_to_end_it() {
         assert_near(last, at + left);
         assert_near(last6, at + left);
         dial(Place::Visitor, VISITOR, PUBLIC, sold.port).await.unwrap_err();
+    });
+}
+
+#[test]
+fn who_used_a_months_amount_is_slow_until_the_next_month() {
+    /// 2,000 kbit/s, and the burst on top, which a few seconds do not outlast.
+    const AT_MOST: u128 = 330_000;
+    lab::run(async |lab: Lab| {
+        let mut shop = Shop::open(&lab).await;
+        let sold = shop.sell().await;
+        sold.bring_up(&lab.a).await;
+        let _node = lab.a.listen(lab.a.address.into());
+        let throttled = async || netfilter::list().await.unwrap().unwrap().throttled.len();
+        let fast = speed(&lab, sold.port).await;
+        assert_eq!(throttled().await, 0);
+
+        // All but what just went through; an agent that starts tells what was counted.
+        let id = "(SELECT id FROM subscriptions)";
+        let month = "(SELECT strftime('%Y-%m', 'now'))";
+        shop.run(&format!("INSERT OR REPLACE INTO monthly_usage VALUES ({id}, {month}, 99999999999)")).await;
+        shop.start_agent().await;
+        until("it is slowed down", async || throttled().await == 2).await;
+        let slow = speed(&lab, sold.port).await;
+        println!("{fast} and {slow} bytes/s");
+        assert!((40_000..AT_MOST).contains(&slow), "{slow}");
+        assert!(fast > 2 * AT_MOST, "{fast}");
+
+        // Nothing was used yet in a new one; a service looks ten seconds after its start, and each minute.
+        shop.run("UPDATE monthly_usage SET month = '2000-01'").await;
+        shop.service = None;
+        shop.start_service();
+        until("it is let go", async || throttled().await == 0).await;
+        let free = speed(&lab, sold.port).await;
+        assert!(free > 2 * AT_MOST, "{free}");
     });
 }
 
