@@ -10,6 +10,7 @@ mod control;
 mod identity;
 mod server;
 mod state;
+mod surroundings;
 mod time;
 mod troubles;
 mod usage;
@@ -28,9 +29,11 @@ use crate::domain::Invalid;
 use crate::domain::desired::{
     Applied, Change, PROTOCOL, Peers, Report, Snapshot, Update, Usage, withhold_removals, yield_to,
 };
+use crate::domain::interface_name::InterfaceName;
 use crate::domain::keys::PublicKey;
 use crate::domain::time::Timestamp;
 use crate::stop::Stop;
+use crate::wireguard::interface;
 use control::{ControlError, ControlPlane};
 use identity::{Identity, IdentityError};
 use key::{KeyError, KeyFile};
@@ -60,6 +63,7 @@ pub struct Agent {
     server: Server,
     control: ControlPlane,
     file: StateFile,
+    wan_interface: InterfaceName,
     /// What is to stand; none before the control plane was ever heard.
     state: Option<State>,
     /// What stands and is in the file.
@@ -124,6 +128,7 @@ impl Agent {
             server,
             control: ControlPlane::new(&settings.socket, &settings.server)?,
             file,
+            wan_interface: settings.wan_interface.clone(),
             time: state.as_ref().map(|state| ServerTime::told(state.seen_at)),
             state,
             applied: None,
@@ -136,6 +141,7 @@ impl Agent {
             identity,
             heard_at: Instant::now(),
         };
+        surroundings::warn_about(settings).await;
         agent.check_key().await?;
         agent.restore().await?;
         Ok(agent)
@@ -211,7 +217,7 @@ impl Agent {
 
     /// What stood before a restart or a reboot, without what has ended since.
     async fn restore(&mut self) -> Result<(), AgentError> {
-        self.troubles.look_at_forwarding();
+        self.look_around().await;
         let Some(state) = &self.state else { return Ok(()) };
         let counted = self.server.counted_before(&state.desired.peers).await?;
         let now = self.time.map_or(state.seen_at, ServerTime::now);
@@ -240,6 +246,10 @@ impl Agent {
     async fn hear(&mut self, update: Option<Update>) {
         self.heard();
         let Some(update) = update else { return };
+        if matches!(update.change, Change::Snapshot(_)) {
+            // Told everything, it looks at everything.
+            self.verify().await;
+        }
         let taken = self.take(update);
         self.troubles.word(taken.as_ref().err());
         match taken {
@@ -377,8 +387,15 @@ impl Agent {
         next.into_iter().chain(self.retry_at).min().unwrap_or(far)
     }
 
-    async fn tell_usage(&mut self) {
+    async fn look_around(&mut self) {
         self.troubles.look_at_forwarding();
+        // Whoever cannot ask cannot say that it is not there.
+        let is_there = interface::is_there(&self.wan_interface).await.unwrap_or(true);
+        self.troubles.wan(&self.wan_interface, is_there);
+    }
+
+    async fn tell_usage(&mut self) {
+        self.look_around().await;
         match self.server.counted().await {
             Ok(counted) => {
                 self.reported.keep(&counted);

@@ -18,7 +18,7 @@ use crate::domain::interface_name::InterfaceName;
 use crate::domain::keys::{PrivateKey, PublicKey};
 use crate::domain::peer_diff::{PeerChange, PeerConfig, PeerStatus, diff};
 use crate::domain::time::Timestamp;
-use crate::netfilter::{self, Customer, CustomerChange, Egress, Firewall, Listing};
+use crate::netfilter::{self, Customer, CustomerChange, Egress, Firewall, Forward, Listing};
 use crate::wireguard::interface::{self, Interface, Settings};
 
 /// What the kernel takes under a link of 1,500 bytes.
@@ -114,7 +114,7 @@ impl Server {
                 undisputed
             }
             _ => {
-                let undisputed = without_takers(&self.interface.holders().await?, &peers);
+                let undisputed = without_takers(&self.interface.dump_if_there().await?, &peers);
                 self.rebuild(terms, &undisputed, now).await?;
                 undisputed
             }
@@ -141,9 +141,10 @@ impl Server {
     pub async fn verify(&mut self, now: Timestamp) -> Result<bool, ServerError> {
         let Some(standing) = self.standing.take() else { return Ok(false) };
         let changes = diff(&configs(&standing.peers), &self.interface.dump().await?, &self.public_key())?;
+        let is_up = self.interface.is_as(&self.interface_settings(&standing.terms)).await?;
         let listing = netfilter::list().await?;
         let is_whole = listing.is_some_and(|listing| stands(&listing, &standing.peers, now));
-        if changes.is_empty() && is_whole {
+        if changes.is_empty() && is_up && is_whole {
             self.standing = Some(standing);
             return Ok(false);
         }
@@ -346,12 +347,20 @@ fn without_heirs(before: &Peers, after: &Peers) -> Peers {
     after.iter().filter(|(_, peer)| !is_heir(peer)).map(|(id, peer)| (*id, peer.clone())).collect()
 }
 
-/// The same where only the interface tells who has what.
-fn without_takers(holders: &BTreeMap<IpAddr, PublicKey>, after: &Peers) -> Peers {
-    let takes = |peer: &DesiredPeer| {
-        addresses_of(peer).any(|address| holders.get(&address).is_some_and(|key| *key != peer.public_key))
+/// The same where only the interface tells who has what. Whoever is there already, and was robbed by a stranger, keeps
+/// the session.
+fn without_takers(found: &[PeerStatus], after: &Peers) -> Peers {
+    let wanted: BTreeSet<&PublicKey> = after.values().map(|peer| &peer.public_key).collect();
+    let present: BTreeSet<&PublicKey> = found.iter().map(|peer| &peer.public_key).collect();
+    let holders: BTreeMap<IpAddr, &PublicKey> =
+        found.iter().flat_map(|peer| peer.allowed_ips.iter().map(|net| (net.addr(), &peer.public_key))).collect();
+    let takes = |peer: &DesiredPeer, holder: &PublicKey| {
+        *holder != peer.public_key && (wanted.contains(holder) || !present.contains(&peer.public_key))
     };
-    after.iter().filter(|(_, peer)| !takes(peer)).map(|(id, peer)| (*id, peer.clone())).collect()
+    let is_taker = |peer: &DesiredPeer| {
+        addresses_of(peer).any(|address| holders.get(&address).is_some_and(|key| takes(peer, key)))
+    };
+    after.iter().filter(|(_, peer)| !is_taker(peer)).map(|(id, peer)| (*id, peer.clone())).collect()
 }
 
 /// Addresses that nobody has any more, or that somebody else has now.
@@ -378,25 +387,32 @@ fn inner_bytes(listing: &Listing, peer: &DesiredPeer) -> u64 {
 
 /// Whether the firewall has what these peers need, and nothing for anybody else.
 fn stands(listing: &Listing, peers: &Peers, now: Timestamp) -> bool {
-    let customers: Vec<Customer> = peers.values().map(|peer| customer(peer, now)).collect();
-    let forwards: usize = peers.values().map(|peer| addresses_of(peer).count()).sum();
-    let leased = customers.iter().filter(|customer| customer.lease.is_some_and(|left| left > LEASE_SLACK));
-    let has_lease = |customer: &Customer| listing.leases.contains_key(&IpAddr::V4(customer.address));
-    let throttled = customers.iter().filter(|customer| customer.throttled);
-    listing.forwards.len() == forwards
-        && customers.iter().all(|customer| forwards_to(listing, customer))
-        && leased.into_iter().all(has_lease)
-        && listing.leases.keys().filter(|address| address.is_ipv4()).count() <= customers.len()
-        && throttled.into_iter().all(|customer| listing.throttled.contains(&IpAddr::V4(customer.address)))
+    let addresses: usize = peers.values().map(|peer| addresses_of(peer).count()).sum();
+    let has_all = |peer: &DesiredPeer| {
+        let customer = customer(peer, now);
+        addresses_of(peer).all(|address| {
+            listing.forwards.binary_search(&forward(&customer, address)).is_ok()
+                && is_leased(listing.leases.get(&address).copied(), customer.lease)
+                && listing.throttled.contains(&address) == customer.throttled
+        })
+    };
+    let has_no_more = listing.forwards.len() == addresses && listing.leases.len() <= addresses;
+    has_no_more && listing.counters == 2 * addresses && peers.values().all(has_all)
 }
 
-/// A lease that ends at this moment may be gone already.
+/// A lease that ends at this moment may be gone already, or not yet.
 const LEASE_SLACK: Duration = Duration::from_secs(5);
+/// The kernel's clock runs beside the control plane's for months.
+const LEASE_DRIFT: Duration = Duration::from_mins(1);
 
-fn forwards_to(listing: &Listing, customer: &Customer) -> bool {
-    listing.forwards.iter().any(|forward| {
-        forward.public_port == customer.public_port
-            && forward.address == IpAddr::V4(customer.address)
-            && forward.target_port == customer.target_port
-    })
+fn is_leased(found: Option<Duration>, due: Option<Duration>) -> bool {
+    match (found, due) {
+        (None, due) => due.is_none_or(|due| due <= LEASE_SLACK),
+        (Some(left), None) => left <= LEASE_SLACK,
+        (Some(left), Some(due)) => left.abs_diff(due.min(netfilter::LONGEST_LEASE)) <= LEASE_DRIFT,
+    }
+}
+
+fn forward(customer: &Customer, address: IpAddr) -> Forward {
+    Forward { public_port: customer.public_port, address, target_port: customer.target_port }
 }

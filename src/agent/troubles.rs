@@ -6,6 +6,7 @@ use std::io;
 
 use super::server::ServerError;
 use crate::domain::Invalid;
+use crate::domain::interface_name::InterfaceName;
 
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -44,6 +45,15 @@ impl Troubles {
         let said =
             "this machine does not forward packets: sysctl -w net.ipv4.ip_forward=1, and keep it in /etc/sysctl.d";
         self.set("forwarding", is_off.then(|| said.to_owned()));
+    }
+
+    /// Without the way out customers reach nobody.
+    pub fn wan(&mut self, name: &InterfaceName, is_there: bool) {
+        let said = format!(
+            "there is no network interface {name} here, and customers' way to the internet is through it: set [agent] \
+             wan_interface to the one that `ip route show default` names"
+        );
+        self.set("wan", (!is_there).then_some(said));
     }
 
     pub fn list(&self) -> Vec<String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Customer, CustomerChange};
 
 /// What the kernel takes; nobody pays for 27 years.
-const LONGEST_LEASE: Duration = Duration::from_hours(10_000 * 24);
+pub const LONGEST_LEASE: Duration = Duration::from_hours(10_000 * 24);
 
 /// Texts of elements by the set that they belong to; each once, as deleting one twice would fail.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! What the table holds, from `nft -j list table inet wgsub`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ pub struct Listing {
     pub forwards: Vec<Forward>,
     /// Since the table was replaced, or the customer added.
     pub traffic: BTreeMap<IpAddr, Traffic>,
-    pub throttled: Vec<IpAddr>,
+    /// How many counters that is: one each way for each address.
+    pub counters: usize,
+    pub throttled: BTreeSet<IpAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +82,7 @@ impl Listing {
             let bytes = element.pointer("/elem/counter/bytes").and_then(Value::as_u64);
             if let Some((address, bytes)) = address(element).zip(bytes) {
                 *direction(self.traffic.entry(address).or_default()) = bytes;
+                self.counters += 1;
             }
         }
     }
@@ -123,7 +126,8 @@ mod tests {
             leases: [(address("10.9.0.2"), Duration::from_secs(7))].into(),
             forwards: vec![Forward { public_port: 35_825, address: address("10.9.0.2"), target_port: 9_735 }],
             traffic: [(address("fd66::2"), Traffic { up: 60, down: 61 })].into(),
-            throttled: vec![address("10.9.0.3")],
+            counters: 2,
+            throttled: [address("10.9.0.3")].into(),
         };
         assert_eq!(Listing::parse(json).unwrap(), expected);
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::domain::interface_name::InterfaceName;
 
 use child::{Ended, Program};
+pub use elements::LONGEST_LEASE;
 pub use error::Error;
 pub use listing::{Forward, Listing, Traffic};
 
@@ -16,6 +17,7 @@ mod child;
 mod elements;
 mod error;
 mod listing;
+mod neighbours;
 mod table;
 
 /// 1 Mbit/s each way.
@@ -113,6 +115,12 @@ pub async fn is_there() -> Result<bool, Error> {
         false if !ended.complaint.contains(NO_TABLE) => Err(ended.refusal(NFT)),
         is_there => Ok(is_there),
     }
+}
+
+/// Base chains of others through which customers' packets go, too, and that drop what they do not know.
+pub async fn dropping_neighbours() -> Result<Vec<String>, Error> {
+    let ended = NFT.run(&["-j", "list", "chains"], "").await?;
+    if ended.success { Ok(neighbours::that_drop(&ended.output)?) } else { Err(ended.refusal(NFT)) }
 }
 
 /// Ends the table, and with it every rule of ours.

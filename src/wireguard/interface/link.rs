@@ -22,6 +22,12 @@ pub struct Link {
     is_up: bool,
 }
 
+impl Link {
+    pub const fn is_up(&self, mtu: u32) -> bool {
+        self.is_up && self.mtu == mtu
+    }
+}
+
 pub struct Links(Netlink);
 
 impl Links {
@@ -64,6 +70,10 @@ impl Links {
             self.0.change("add an address", message, NLM_F_CREATE | NLM_F_EXCL).await?;
         }
         Ok(())
+    }
+
+    pub async fn has_addresses(&mut self, link: &Link, desired: &[IpNet]) -> Result<bool, Error> {
+        Ok(self.addresses(link).await? == desired.iter().copied().collect())
     }
 
     pub async fn bring_up(&mut self, link: &Link, mtu: u32) -> Result<(), Error> {

@@ -2,15 +2,13 @@
 //!
 //! Traffic outlives us: the interface is never deleted, and its peers are only ever changed, never replaced as a whole.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use rustix::io::Errno;
 
 use crate::domain::interface_name::InterfaceName;
-use crate::domain::keys::{PrivateKey, PublicKey};
+use crate::domain::keys::PrivateKey;
 use crate::domain::peer_diff::{PeerChange, PeerStatus};
 
 use device::Device;
@@ -70,6 +68,17 @@ impl Interface {
         backend.wait_for_port(settings.listen_port).await
     }
 
+    /// Whether it has its key, port, addresses and MTU, and is up; its peers are not looked at.
+    pub async fn is_as(&mut self, settings: &Settings) -> Result<bool, Error> {
+        let device = self.backend().await?.read().await?;
+        if !device.has_private_key(&settings.private_key) || device.listen_port != settings.listen_port {
+            return Ok(false);
+        }
+        let mut links = Links::open()?;
+        let Some(link) = links.find(&self.name).await? else { return Ok(false) };
+        Ok(link.is_up(settings.mtu) && links.has_addresses(&link, &settings.addresses).await?)
+    }
+
     /// Whether it is there with peers and another key than this one.
     pub async fn is_somebody_elses(&mut self, key: &PrivateKey) -> Result<bool, Error> {
         let found = match self.backend().await {
@@ -87,15 +96,12 @@ impl Interface {
         Ok(self.backend().await?.read().await?.peers)
     }
 
-    /// Which key has which address; none has any while there is no interface.
-    pub async fn holders(&mut self) -> Result<BTreeMap<IpAddr, PublicKey>, Error> {
-        let peers = match self.dump().await {
-            Err(Error::NoSuchDevice(_) | Error::NoWireguard { .. }) => return Ok(BTreeMap::new()),
-            peers => peers?,
-        };
-        let of = |peer: &PeerStatus| (peer.public_key, peer.allowed_ips.clone());
-        let nets = peers.iter().map(of).flat_map(|(key, nets)| nets.into_iter().map(move |net| (net.addr(), key)));
-        Ok(nets.collect())
+    /// The same; none while there is no interface.
+    pub async fn dump_if_there(&mut self) -> Result<Vec<PeerStatus>, Error> {
+        match self.dump().await {
+            Err(Error::NoSuchDevice(_) | Error::NoWireguard { .. }) => Ok(Vec::new()),
+            found => found,
+        }
     }
 
     /// Applies the changes in their order. After an error some may be made: read again, and take the difference.
@@ -142,6 +148,11 @@ impl Interface {
     fn no_wireguard(&self) -> Error {
         Error::NoWireguard { name: self.name.clone(), socket: socket_path(&self.name) }
     }
+}
+
+/// Whether this machine has a network interface of this name, of whatever kind.
+pub async fn is_there(name: &InterfaceName) -> Result<bool, Error> {
+    Ok(Links::open()?.find(name).await?.is_some())
 }
 
 enum Backend<'a> {

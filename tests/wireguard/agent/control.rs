@@ -20,8 +20,15 @@ use crate::process::{Process, command};
 /// What it says and has heard.
 pub struct Told {
     pub desired: Desired,
-    pub now: Timestamp,
+    /// How far its clock is ahead of the right one.
+    pub ahead_millis: i64,
     pub reports: Vec<Report>,
+}
+
+impl Told {
+    fn now(&self) -> Timestamp {
+        Clock::System.now().plus_millis(self.ahead_millis)
+    }
 }
 
 pub struct ControlPlane {
@@ -43,7 +50,7 @@ impl ControlPlane {
         let (network, network6) = ("10.9.0.0/21".parse().unwrap(), "fd66::/64".parse().ok());
         let terms = Terms { listen_port: LISTEN_PORT, network, network6 };
         let desired = Desired { epoch: Uuid::from_u128(1), revision: 0, terms, peers: [].into() };
-        let told = Told { desired, now: Clock::System.now(), reports: Vec::new() };
+        let told = Told { desired, ahead_millis: 0, reports: Vec::new() };
         let told = Arc::new(Mutex::new(told));
         let (socket, heard) = (folder.path().join("agent.sock"), Arc::clone(&told));
         // On a thread of its own, as a test may wait for what the agent says.
@@ -92,7 +99,7 @@ impl ControlPlane {
             address6: Some(node.address6),
             public_port: node.public_port,
             target_port: 9_735,
-            traffic_until: Some(self.with(|told| told.now.plus_millis(3_600_000))),
+            traffic_until: Some(self.with(|told| told.now().plus_millis(3_600_000))),
             throttled: false,
         }
     }
@@ -132,7 +139,7 @@ async fn answer(request: &str, body: &[u8], told: &Mutex<Told>) -> String {
     let found = if request.starts_with("POST") {
         let mut told = told.lock().unwrap();
         told.reports.push(serde_json::from_slice(body).unwrap());
-        Some(json!({ "resync": false, "now": told.now.millis() }).to_string())
+        Some(json!({ "resync": false, "now": told.now().millis() }).to_string())
     } else {
         news(request, &told.lock().unwrap())
     };
@@ -148,5 +155,5 @@ fn news(request: &str, told: &Told) -> Option<String> {
         return None;
     }
     let change = Change::Snapshot(Snapshot::new(told.desired.clone(), false));
-    Some(serde_json::to_string(&Update { now: told.now, change }).unwrap())
+    Some(serde_json::to_string(&Update { now: told.now(), change }).unwrap())
 }

@@ -53,3 +53,76 @@ fn scenario_32_nobody_takes_a_customers_address() {
         assert_eq!(control.troubles(), "");
     });
 }
+
+fn listed(words: &[&str]) -> String {
+    String::from_utf8(Place::Server.command(words).output().unwrap().stdout).unwrap()
+}
+
+/// Each of these was done by hand, and by other programs, on somebody's server.
+#[test]
+fn a_server_that_was_disturbed_is_mended_in_place() {
+    lab::run(async |mut lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        let _nodes = [lab.a.listen(lab.a.address.into()), lab.a.listen(lab.a.address6.into())];
+        let mut line = visit(&lab).await;
+        let index = listed(&["cat", "/sys/class/net/wg0/ifindex"]);
+        let session = lab.peers().await[0].last_handshake;
+        let peers = [control.peer(&lab.a)];
+        for disturbance in [
+            "nft delete element inet wgsub live6 '{ fd66::2 }'",
+            "nft delete element inet wgsub live4 '{ 10.9.0.2 }'; nft add element inet wgsub live4 '{ 10.9.0.2 timeout 99d }'",
+            "nft delete element inet wgsub fwd6 '{ tcp . 35002 }'",
+            "nft delete element inet wgsub up4 '{ 10.9.0.2 }'",
+            "nft add element inet wgsub slow_up4 '{ 10.9.0.2 }'",
+            "nft delete table inet wgsub",
+            "ip link set wg0 mtu 1280",
+            "ip address del fd66::1/64 dev wg0",
+            "ip address add 10.8.0.1/24 dev wg0",
+        ] {
+            println!("{disturbance}");
+            done(Command::new("sh").args(["-c", disturbance]));
+            control.tell(&peers);
+            agent.says("was not as it should be, and was put right");
+            until("it is at work again", async || line.say("on and on").await.is_ok()).await;
+        }
+        // These two cost the session, by themselves.
+        for disturbance in ["ip link set wg0 down", "wg set wg0 private-key /proc/self/fd/0 < /run/other.key"] {
+            println!("{disturbance}");
+            std::fs::write("/run/other.key", PrivateKey::from_random([5; 32]).expose()).unwrap();
+            done(Command::new("sh").args(["-c", disturbance]));
+            control.tell(&peers);
+            agent.says("was not as it should be, and was put right");
+        }
+        assert_eq!(listed(&["wg", "show", "wg0", "public-key"]).trim(), lab.private_key.public_key().to_string());
+        let shown = listed(&["ip", "-o", "link", "show", "dev", "wg0"]);
+        assert!(shown.contains("mtu 1420") && shown.contains(",UP"), "{shown}");
+        assert_eq!(listed(&["cat", "/sys/class/net/wg0/ifindex"]), index, "it is the same interface");
+        let peer = lab.peers().await.remove(0);
+        assert!(peer.received_bytes > 0 && peer.last_handshake >= session, "and the same peer");
+        // Nothing to do, nothing said.
+        control.tell(&[]);
+        until("all of it is gone", async || control.is_applied()).await;
+        assert!(lab.peers().await.is_empty());
+    });
+}
+
+#[test]
+fn what_is_set_up_wrong_is_told_at_the_start() {
+    lab::run(async |lab: Lab| {
+        let control = ControlPlane::listen(&lab);
+        let file = control.folder.path().join("wiretoll.toml");
+        let config = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, config.replace("wan0", "eth7").replace("203.0.113.1", "203.0.113.9")).unwrap();
+        done(Command::new("sh").args([
+            "-c",
+            "nft 'add table ip others; add chain ip others forward { type filter hook forward priority 0; policy drop; }'",
+        ]));
+
+        let agent = control.start_agent();
+
+        agent.says("none of this machine's");
+        agent.says("another firewall drops forwarded packets");
+        agent.says("no network interface eth7");
+        until("the service is told", async || control.troubles().contains("ip route show default")).await;
+    });
+}
