@@ -39,7 +39,7 @@ use identity::{Identity, IdentityError};
 use key::{KeyError, KeyFile};
 use server::{Counted, Server, ServerError, new_run};
 use state::{State, StateFile};
-use time::ServerTime;
+use time::{ServerTime, Uptime, Word};
 use troubles::Troubles;
 use usage::Reported;
 
@@ -50,8 +50,6 @@ const VERIFY_EVERY: Duration = Duration::from_mins(5);
 const ALARM_AFTER: Duration = Duration::from_mins(10);
 /// Peers in one report.
 const USAGES_AT_ONCE: usize = 500;
-/// An answer may take so long on a busy machine.
-const DRIFT_MILLIS: i64 = 1_000;
 /// After a word of the control plane that made no sense.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A timer may wake a little early.
@@ -129,7 +127,7 @@ impl Agent {
             control: ControlPlane::new(&settings.socket, &settings.server)?,
             file,
             wan_interface: settings.wan_interface.clone(),
-            time: state.as_ref().map(|state| ServerTime::told(state.seen_at)),
+            time: state.as_ref().map(|state| ServerTime::restored(state.seen_at, state.uptime.as_ref())),
             state,
             applied: None,
             leases_are_off: false,
@@ -282,16 +280,17 @@ impl Agent {
         Ok(())
     }
 
-    /// After an outage our own file's time is behind, and a wrong clock of the control plane's may have been put right:
+    /// After a reboot our own file's time is behind, and a wrong clock of the control plane's may have been put right:
     /// then leases are counted anew, and who was taken for ended is looked at again.
     fn learn(&mut self, now: Timestamp) -> ServerTime {
-        let off = self.time.map_or(0, |time| time.now().since(now));
-        if off.abs() > DRIFT_MILLIS {
-            tracing::warn!(seconds = off / 1_000, "the time was not as this agent had it; leases are counted anew");
+        let time = self.time.get_or_insert_with(|| ServerTime::told(now));
+        if let Word::Moves(millis) = time.hear(now) {
+            tracing::warn!(seconds = millis / 1_000, "the time was not as this agent had it; leases are counted anew");
             self.leases_are_off = true;
             self.retry_at = Some(Instant::now());
         }
-        *self.time.insert(ServerTime::told(now))
+        self.troubles.clock(time.minutes_doubted());
+        *time
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot, now: Timestamp) -> Result<(), Invalid> {
@@ -305,7 +304,7 @@ impl Agent {
             yield_to(&mut withheld, desired.peers.values());
         }
         let (server_key, counter_run) = (self.server.public_key(), self.server.counter_run());
-        self.state = Some(State { server_key, desired, withheld, seen_at: now, counter_run });
+        self.state = Some(State { server_key, desired, withheld, seen_at: now, uptime: None, counter_run });
         Ok(())
     }
 
@@ -355,6 +354,7 @@ impl Agent {
     fn store(&mut self) -> bool {
         let (Some(state), Some(time)) = (&mut self.state, self.time) else { return false };
         state.seen_at = time.now();
+        state.uptime = Uptime::read();
         state.counter_run = self.server.counter_run();
         let stored = self.file.store(state);
         self.troubles.file(stored.as_ref().err());

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::time::Uptime;
 use crate::crash::crash_point;
 use crate::domain::desired::{Desired, Peers, by_id, millis};
 use crate::domain::keys::PublicKey;
@@ -30,6 +31,9 @@ pub struct State {
     /// The control plane's time when this was written.
     #[serde(with = "millis")]
     pub seen_at: Timestamp,
+    /// The machine's when this was written.
+    #[serde(default)]
+    pub uptime: Option<Uptime>,
     /// Which life of the firewall's counters is running.
     pub counter_run: Uuid,
 }
@@ -91,6 +95,7 @@ mod tests {
             desired: Desired { epoch: Uuid::from_u128(1), revision, terms, peers: Peers::new() },
             withheld: Peers::new(),
             seen_at: Timestamp::from_millis(5),
+            uptime: None,
             counter_run: Uuid::from_u128(2),
         }
     }

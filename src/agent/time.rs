@@ -1,48 +1,190 @@
 //! What time it is for leases: as the control plane said, counted on by the monotonic clock.
 //!
 //! The machine's own clock is never asked. It may be years off after a start without a battery, and a jump of it must
-//! neither end what was sold nor prolong it (scenario 51).
+//! neither end what was sold nor prolong it (scenario 51). Nor must one of the control plane's clock: a word that is more
+//! than ten minutes ahead of what was counted here ends nobody before it has stood for an hour. A word that is behind is
+//! believed at once, as it gives time and takes none; and so is every word where nothing was counted, after a reboot.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::domain::time::Timestamp;
+use crate::domain::time::{MINUTE, Timestamp};
+
+/// An answer may take so long on a busy machine.
+const DRIFT: i64 = 1_000;
+const JUMP: i64 = 10 * MINUTE;
+const STEADY: Duration = Duration::from_hours(1);
+
+const UPTIME: &str = "/proc/uptime";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The control plane's time.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerTime {
     told: Timestamp,
     at: Instant,
+    /// Counted from a word without a gap; otherwise it may be later by any time.
+    is_counted: bool,
+    doubt: Option<Doubt>,
+}
+
+/// Somebody says that it is much later.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    ahead: i64,
+    since: Instant,
+}
+
+/// What a word of the control plane's means for the leases that were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    Fits,
+    /// They were counted from a time that was off by so many milliseconds.
+    Moves(i64),
+    /// Nothing yet.
+    Doubted,
+}
+
+/// How long the machine has run since which start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uptime {
+    boot: String,
+    millis: i64,
 }
 
 impl ServerTime {
-    /// As somebody who may be trusted just told it: the control plane, or our own file from when it was last heard.
+    /// As the control plane just told it.
     pub fn told(now: Timestamp) -> Self {
-        Self { told: now, at: Instant::now() }
+        Self { told: now, at: Instant::now(), is_counted: true, doubt: None }
+    }
+
+    /// From our own file, with how long the machine had run when it was written.
+    pub fn restored(seen_at: Timestamp, uptime: Option<&Uptime>) -> Self {
+        let passed = uptime.zip(Uptime::read()).and_then(|(then, now)| now.since(then));
+        Self { is_counted: passed.is_some(), ..Self::told(seen_at.plus_millis(passed.unwrap_or(0))) }
     }
 
     pub fn now(self) -> Timestamp {
         self.told.plus_millis(i64::try_from(self.at.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
+    /// Takes what the control plane says now.
+    pub fn hear(&mut self, now: Timestamp) -> Word {
+        let ahead = now.since(self.now());
+        if ahead > JUMP && self.is_counted && !self.has_stood(ahead) {
+            return Word::Doubted;
+        }
+        *self = Self::told(now);
+        if ahead.abs() > DRIFT { Word::Moves(ahead) } else { Word::Fits }
+    }
+
+    /// By how many minutes, rounded, the control plane's word is ahead, where it is not believed.
+    pub fn minutes_doubted(self) -> Option<i64> {
+        self.doubt.map(|doubt| (doubt.ahead + MINUTE / 2) / MINUTE)
+    }
+
     /// When it will be so late; at once where it is already.
     pub fn instant_of(self, time: Timestamp) -> Instant {
         let left = u64::try_from(time.since(self.now())).unwrap_or(0);
-        Instant::now() + std::time::Duration::from_millis(left)
+        Instant::now() + Duration::from_millis(left)
+    }
+
+    /// Whether that has been said for an hour; another jump begins it anew.
+    fn has_stood(&mut self, ahead: i64) -> bool {
+        match self.doubt {
+            Some(doubt) if (ahead - doubt.ahead).abs() <= JUMP => doubt.since.elapsed() >= STEADY,
+            _ => {
+                self.doubt = Some(Doubt { ahead, since: Instant::now() });
+                false
+            }
+        }
+    }
+}
+
+impl Uptime {
+    /// None where the kernel does not say.
+    pub fn read() -> Option<Self> {
+        let (boot, text) = (std::fs::read_to_string(BOOT_ID).ok()?, std::fs::read_to_string(UPTIME).ok()?);
+        // `350735.47 234388.90`: seconds of the machine, and of its idle processors.
+        let (seconds, hundredths) = text.split(' ').next()?.split_once('.')?;
+        let millis = seconds.parse::<i64>().ok()? * 1_000 + hundredths.parse::<i64>().ok()? * 10;
+        Some(Self { boot: boot.trim().to_owned(), millis })
+    }
+
+    /// None of another start of the machine.
+    fn since(&self, then: &Self) -> Option<i64> {
+        (self.boot == then.boot).then(|| self.millis - then.millis)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    const HOUR: i64 = 60 * MINUTE;
+
+    fn time(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    async fn pass(millis: i64) {
+        tokio::time::advance(Duration::from_millis(u64::try_from(millis).unwrap())).await;
+    }
 
     #[tokio::test(start_paused = true)]
     async fn scenario_51_it_counts_on_from_what_it_was_told() {
-        let time = ServerTime::told(Timestamp::from_millis(1_000));
-        tokio::time::advance(Duration::from_millis(250)).await;
-        assert_eq!(time.now(), Timestamp::from_millis(1_250));
-        assert_eq!(time.instant_of(Timestamp::from_millis(2_000)), Instant::now() + Duration::from_millis(750));
-        assert_eq!(time.instant_of(Timestamp::from_millis(7)), Instant::now());
+        let told = ServerTime::told(time(1_000));
+        pass(250).await;
+        assert_eq!(told.now(), time(1_250));
+        assert_eq!(told.instant_of(time(2_000)), Instant::now() + Duration::from_millis(750));
+        assert_eq!(told.instant_of(time(7)), Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scenario_51_a_jump_ahead_is_believed_after_an_hour_and_one_back_at_once() {
+        let mut told = ServerTime::told(time(0));
+        assert_eq!(told.hear(time(500)), Word::Fits);
+        assert_eq!(told.hear(time(5 * MINUTE)), Word::Moves(5 * MINUTE - 500));
+        assert_eq!(told.hear(time(0)), Word::Moves(-5 * MINUTE));
+        assert_eq!((told.hear(time(24 * HOUR)), told.now()), (Word::Doubted, time(0)));
+        assert_eq!(told.minutes_doubted(), Some(24 * 60));
+        pass(HOUR - 1).await;
+        assert_eq!(told.hear(time(25 * HOUR - 1)), Word::Doubted);
+        pass(1).await;
+        assert_eq!(told.hear(time(25 * HOUR)), Word::Moves(24 * HOUR));
+        assert_eq!((told.now(), told.minutes_doubted()), (time(25 * HOUR), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scenario_51_a_clock_that_is_put_right_or_jumps_again_begins_the_hour_anew() {
+        let mut told = ServerTime::told(time(0));
+        assert_eq!(told.hear(time(24 * HOUR)), Word::Doubted);
+        pass(HOUR / 2).await;
+        assert_eq!(told.hear(time(HOUR / 2)), Word::Fits);
+        assert_eq!((told.hear(time(24 * HOUR)), told.minutes_doubted()), (Word::Doubted, Some(24 * 60 - 30)));
+        pass(HOUR / 2).await;
+        assert_eq!(told.hear(time(99 * HOUR)), Word::Doubted);
+        pass(HOUR / 2).await;
+        assert_eq!(told.hear(time(99 * HOUR + HOUR / 2)), Word::Doubted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scenario_51_after_a_reboot_the_first_word_counts() {
+        let mut restored = ServerTime::restored(time(0), None);
+        assert_eq!(restored.hear(time(24 * HOUR)), Word::Moves(24 * HOUR));
+        assert_eq!(restored.hear(time(48 * HOUR)), Word::Doubted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restart_counts_on_while_the_machine_runs() {
+        let now = Uptime::read().unwrap();
+        let then = Uptime { millis: now.millis - HOUR, ..now.clone() };
+        let mut restored = ServerTime::restored(time(0), Some(&then));
+        assert!((HOUR..HOUR + MINUTE).contains(&restored.now().millis()));
+        assert_eq!(restored.hear(time(24 * HOUR)), Word::Doubted);
+        let elsewhere = Uptime { boot: "another".to_owned(), ..then };
+        assert_eq!(ServerTime::restored(time(0), Some(&elsewhere)).now(), time(0));
     }
 }

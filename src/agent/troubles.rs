@@ -47,6 +47,17 @@ impl Troubles {
         self.set("forwarding", is_off.then(|| said.to_owned()));
     }
 
+    /// The service's clock, where it is not believed.
+    pub fn clock(&mut self, minutes_ahead: Option<i64>) {
+        let said = |minutes| {
+            format!(
+                "the service's clock jumped {minutes} minutes ahead of the time that this server counts on: put it right \
+                 (see `timedatectl`), or in an hour it is believed, and whose time it says is over is cut off"
+            )
+        };
+        self.set("clock", minutes_ahead.map(said));
+    }
+
     /// Without the way out customers reach nobody.
     pub fn wan(&mut self, name: &InterfaceName, is_there: bool) {
         let said = format!(

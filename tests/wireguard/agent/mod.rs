@@ -4,6 +4,7 @@ mod control;
 
 use std::process::Command;
 
+use serde_json::{Value, json};
 use wiretoll::domain::desired::DesiredPeer;
 use wiretoll::domain::keys::PrivateKey;
 
@@ -103,6 +104,54 @@ fn a_server_that_was_disturbed_is_mended_in_place() {
         control.tell(&[]);
         until("all of it is gone", async || control.is_applied()).await;
         assert!(lab.peers().await.is_empty());
+    });
+}
+
+/// The service's clock, and with it the end of everybody, is two hours too late in the day.
+#[test]
+fn scenario_51_a_clock_that_jumps_ahead_ends_nobody() {
+    lab::run(async |mut lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        let _node = lab.a.listen(lab.a.address.into());
+        let mut line = visit(&lab).await;
+        let (a, b) = (control.peer(&lab.a), control.peer(&lab.b));
+
+        control.with(|told| told.ahead_millis = 2 * 3_600_000);
+        control.tell(&[a.clone(), b.clone()]);
+        agent.says("jumped 120 minutes ahead");
+        until("all of it stands", async || control.is_applied()).await;
+        line.say("still within the hour that was sold").await.unwrap();
+        assert_eq!(lab.peers().await.len(), 2);
+        drop(agent);
+        let agent = control.start_agent();
+        agent.says("jumped 120 minutes ahead");
+        line.say("also after a restart").await.unwrap();
+
+        control.with(|told| told.ahead_millis = 0);
+        control.tell(&[a]);
+        agent.says("is over");
+        until("all of it stands", async || control.is_applied()).await;
+        assert_eq!(lab.peers().await.len(), 1);
+    });
+}
+
+#[test]
+fn scenario_51_an_agent_that_starts_again_and_again_gives_no_time_away() {
+    lab::run(async |mut lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        drop(agent);
+        let file = control.folder.path().join("state/state.json");
+        let mut state: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        // As if the machine had run for two hours since.
+        let then = state.pointer_mut("/uptime/millis").unwrap();
+        *then = json!(then.as_i64().unwrap() - 2 * 3_600_000);
+        std::fs::write(&file, state.to_string()).unwrap();
+        std::fs::remove_file(control.folder.path().join("agent.sock")).unwrap();
+
+        let agent = control.start_agent();
+
+        agent.says("what stood before was restored");
+        assert!(lab.peers().await.is_empty(), "its hour is over");
     });
 }
 

@@ -236,6 +236,7 @@ fn while_leases_are_counted_anew() {
             shop.agent = None;
             let mut state: Value = serde_json::from_slice(&std::fs::read(shop.path(STATE)).unwrap()).unwrap();
             state["seen_at"] = json!(1_000);
+            state["uptime"] = Value::Null;
             std::fs::write(shop.path(STATE), state.to_string()).unwrap();
             dies_at(&mut shop, point).await;
             shop.start_agent().await;
