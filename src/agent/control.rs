@@ -1,6 +1,6 @@
 //! The way to the control plane: HTTP over a socket in the file system.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode};
@@ -14,6 +14,8 @@ use crate::domain::time::Timestamp;
 const CONNECT: Duration = Duration::from_secs(5);
 /// For everything but the wait of a poll.
 const ANSWER: Duration = Duration::from_secs(30);
+/// unix(7): 108 bytes with the zero at their end.
+const LONGEST_SOCKET: usize = 107;
 /// A snapshot of a full /16 is some 15 MB.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
@@ -29,6 +31,12 @@ pub struct ControlPlane {
 pub enum ControlError {
     #[error("the service does not answer: does `wiretoll serve` run, and is its [agent] socket the same?")]
     Unreachable(#[from] reqwest::Error),
+    #[error(
+        "the path {} is longer than the {LONGEST_SOCKET} bytes that a socket's may have: give [agent] socket a shorter one, \
+         here and where the service runs",
+        .0.display()
+    )]
+    PathTooLong(PathBuf),
     /// Not now, in its own words.
     #[error("{0}")]
     Busy(String),
@@ -57,6 +65,9 @@ struct Refusal {
 
 impl ControlPlane {
     pub fn new(socket: &Path, server: &ServerId) -> Result<Self, ControlError> {
+        if socket.as_os_str().len() > LONGEST_SOCKET {
+            return Err(ControlError::PathTooLong(socket.to_owned()));
+        }
         let client = Client::builder().unix_socket(socket).no_proxy().connect_timeout(CONNECT).build()?;
         Ok(Self { client, base: format!("http://control.plane/agent/v1/{server}") })
     }
@@ -102,4 +113,18 @@ async fn body(mut answer: Response) -> Result<Vec<u8>, ControlError> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_whose_path_is_too_long_is_told_before_anything_is_done() {
+        let server = ServerId::parse("eu-de").unwrap();
+        let path = |length: usize| PathBuf::from("/".repeat(length));
+        assert!(ControlPlane::new(&path(107), &server).is_ok());
+        let refused = ControlPlane::new(&path(108), &server).unwrap_err();
+        assert!(refused.to_string().contains("107 bytes"), "{refused}");
+    }
 }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid};
 
+use super::state::remedy;
+
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const LOCK: &str = "lock";
 
@@ -25,7 +27,7 @@ pub struct Identity {
 pub enum IdentityError {
     #[error("another agent runs with the state folder {}; stop that one first", .0.display())]
     Another(PathBuf),
-    #[error("the state folder {} cannot be used", .folder.display())]
+    #[error("the state folder {} cannot be used{}", .folder.display(), remedy(.folder, .source))]
     Folder {
         folder: PathBuf,
         #[source]

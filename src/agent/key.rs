@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::state::replace_file;
+use super::state::{remedy, replace_file};
 use crate::domain::Invalid;
 use crate::domain::keys::PrivateKey;
 use crate::random;
@@ -22,7 +22,7 @@ pub struct KeyFile {
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("the server's WireGuard key cannot be read or written in {}", .folder.display())]
+    #[error("the server's WireGuard key cannot be read or written in {}{}", .folder.display(), remedy(.folder, .source))]
     Folder {
         folder: PathBuf,
         #[source]

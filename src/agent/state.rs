@@ -81,6 +81,19 @@ pub fn replace_file(folder: &Path, new_name: &str, name: &str, contents: &[u8]) 
     File::open(folder)?.sync_all()
 }
 
+/// What to do about a folder that cannot be used; nothing where nobody knows.
+pub fn remedy(folder: &Path, error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return String::new();
+    }
+    let user = rustix::process::geteuid().as_raw();
+    let folder = folder.display();
+    format!(
+        ": this program runs as user {user}, and files in there belong to another, perhaps since it was tried as root; \
+         chown -R {user} {folder}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -110,6 +123,15 @@ mod tests {
         assert_eq!(file.load().unwrap(), Some(state(2)));
         let mode = std::fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn files_of_somebody_elses_are_told_with_what_to_do() {
+        let remedy = |kind| remedy(Path::new("/var/lib/wiretoll-agent"), &io::Error::from(kind));
+        let said = remedy(io::ErrorKind::PermissionDenied);
+        let user = rustix::process::geteuid().as_raw();
+        assert!(said.ends_with(&format!("chown -R {user} /var/lib/wiretoll-agent")), "{said}");
+        assert_eq!(remedy(io::ErrorKind::NotFound), "");
     }
 
     #[test]

@@ -16,6 +16,11 @@ pub enum Error {
          the daemon: wireguard-go {name} (Debian package wireguard-go)"
     )]
     NoWireguard { name: InterfaceName, socket: String },
+    #[error(
+        "the WireGuard daemon's socket {socket} is not for user {user}: as root, after each start of the daemon, \
+         chown {user} {socket}"
+    )]
+    SocketOfAnother { socket: String, user: u32 },
     #[error("there is no network interface {0}")]
     NoSuchDevice(InterfaceName),
     #[error("{0} is a network interface, but not one of WireGuard: choose another name")]

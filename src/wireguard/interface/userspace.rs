@@ -33,7 +33,10 @@ impl Userspace {
             Ok(stream) => Ok(Some(Self(stream))),
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
-                Some(Errno::PERM | Errno::ACCESS) => Err(Error::NotPermitted),
+                Some(Errno::PERM | Errno::ACCESS) => {
+                    let user = rustix::process::geteuid().as_raw();
+                    Err(Error::SocketOfAnother { socket: socket_path(name), user })
+                }
                 _ => Err(Error::Unreachable("the WireGuard daemon", error)),
             },
         }
