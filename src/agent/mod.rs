@@ -38,7 +38,7 @@ use control::{ControlError, ControlPlane};
 use identity::{Identity, IdentityError};
 use key::{KeyError, KeyFile};
 use server::{Counted, Server, ServerError, new_run};
-use state::{State, StateFile};
+use state::{State, StateFile, remedy};
 use time::{ServerTime, Uptime, Word};
 use troubles::Troubles;
 use usage::Reported;
@@ -87,7 +87,10 @@ pub enum AgentError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("the agent's own file in {} cannot be read; nothing was changed on this machine", .folder.display())]
+    #[error(
+        "the agent's own file in {} cannot be read, and nothing was changed on this machine{}",
+        .folder.display(), remedy(.folder, .source)
+    )]
     State {
         folder: PathBuf,
         #[source]
@@ -217,7 +220,7 @@ impl Agent {
     async fn restore(&mut self) -> Result<(), AgentError> {
         self.look_around().await;
         let Some(state) = &self.state else { return Ok(()) };
-        let counted = self.server.counted_before(&state.desired.peers).await?;
+        self.server.part_from(state.desired.peers.values()).await?;
         let now = self.time.map_or(state.seen_at, ServerTime::now);
         match self.server.converge(&state.desired.terms, standing_at(state, now), now).await {
             // Only another word of the control plane's can help.
@@ -232,7 +235,7 @@ impl Agent {
         tracing::info!(peers = state.desired.peers.len(), "what stood before was restored");
         self.applied = Some((state.desired.epoch, state.desired.revision));
         self.store();
-        self.tell_counted(&counted).await;
+        self.tell_parting().await;
         Ok(())
     }
 
@@ -343,6 +346,7 @@ impl Agent {
             self.tell_later();
         }
         crash_point!("change.told");
+        self.tell_parting().await;
     }
 
     fn tell_later(&mut self) {
@@ -397,12 +401,26 @@ impl Agent {
     async fn tell_usage(&mut self) {
         self.look_around().await;
         match self.server.counted().await {
-            Ok(counted) => {
+            // One life of the counters after the other: what is told out of turn would count twice.
+            Ok(counted) if self.tell_parting().await => {
                 self.reported.keep(&counted);
                 self.tell_counted(&counted).await;
             }
+            Ok(_) => {}
             Err(error) => self.troubles.server(Some(&error)),
         }
+    }
+
+    /// What was used before counters went, until it is heard; returns whether nothing is left to tell.
+    async fn tell_parting(&mut self) -> bool {
+        for usages in Reported::default().news(self.server.parting()).chunks(USAGES_AT_ONCE) {
+            if let Err(error) = self.tell(usages, false).await {
+                tracing::debug!(%error, "usage could not be reported; it waits for the next time");
+                return false;
+            }
+        }
+        self.server.parting_was_told();
+        true
     }
 
     async fn tell_counted(&mut self, counted: &BTreeMap<Uuid, Counted>) {

@@ -42,6 +42,8 @@ pub struct Server {
     counter_run: Uuid,
     /// Addresses whose flows are still to be forgotten.
     unflushed: BTreeSet<IpAddr>,
+    /// What was counted by counters that are gone, for who asks next.
+    parting: BTreeMap<Uuid, Counted>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,7 +81,15 @@ pub struct Counted {
 impl Server {
     pub fn new(settings: config::Agent, key: PrivateKey, counter_run: Uuid) -> Self {
         let interface = Interface::new(settings.interface.clone());
-        Self { settings, key, interface, standing: None, counter_run, unflushed: BTreeSet::new() }
+        Self {
+            settings,
+            key,
+            interface,
+            standing: None,
+            counter_run,
+            unflushed: BTreeSet::new(),
+            parting: BTreeMap::new(),
+        }
     }
 
     pub fn public_key(&self) -> PublicKey {
@@ -165,13 +175,21 @@ impl Server {
         Ok(counted.collect())
     }
 
-    /// What the firewall of an earlier agent has counted; it is gone after the first [`converge`](Self::converge).
-    pub async fn counted_before(&mut self, peers: &Peers) -> Result<BTreeMap<Uuid, Counted>, ServerError> {
-        let Some(listing) = netfilter::list().await? else { return Ok(BTreeMap::new()) };
-        let counted = peers.values().map(|peer| {
-            (peer.id, Counted { run: self.counter_run, bytes: inner_bytes(&listing, peer), last_handshake: None })
-        });
-        Ok(counted.collect())
+    /// Keeps what these have used until now, before their counters go.
+    pub async fn part_from(&mut self, peers: impl Iterator<Item = &DesiredPeer>) -> Result<(), ServerError> {
+        let Some(listing) = netfilter::list().await? else { return Ok(()) };
+        let run = self.counter_run;
+        let counted = |peer: &DesiredPeer| Counted { run, bytes: inner_bytes(&listing, peer), last_handshake: None };
+        self.parting.extend(peers.map(|peer| (peer.id, counted(peer))).filter(|(_, counted)| counted.bytes > 0));
+        Ok(())
+    }
+
+    pub const fn parting(&self) -> &BTreeMap<Uuid, Counted> {
+        &self.parting
+    }
+
+    pub fn parting_was_told(&mut self) {
+        self.parting.clear();
     }
 
     async fn rebuild(&mut self, terms: &Terms, peers: &Peers, now: Timestamp) -> Result<(), ServerError> {
@@ -181,6 +199,7 @@ impl Server {
             netfilter::replace(&firewall, &[]).await?;
             crash_point!("rebuild.guarded");
         }
+        self.part_from(peers.values()).await?;
         let settings = self.interface_settings(terms);
         let customers: Vec<Customer> = peers.values().map(|peer| customer(peer, now)).collect();
         let (replaced, standing) = tokio::join!(replace(&firewall, &customers), self.stand(&settings, peers));
@@ -209,6 +228,10 @@ impl Server {
     }
 
     async fn change(&mut self, before: &Peers, after: &Peers, now: Timestamp) -> Result<(), ServerError> {
+        let mut leaving = before.values().filter(|peer| !after.contains_key(&peer.id)).peekable();
+        if leaving.peek().is_some() {
+            self.part_from(leaving).await?;
+        }
         let changes = customer_changes(before, after, now);
         self.unflushed.extend(left_addresses(before, after));
         netfilter::change(&changes).await?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wiretoll::domain::desired::DesiredPeer;
 use wiretoll::domain::keys::PrivateKey;
 
-use control::ControlPlane;
+use control::{ControlPlane, Told};
 
 use crate::lab::{self, GATEWAY, Lab, Line, PUBLIC, Place, VISITOR, dial, done};
 use crate::process::Process;
@@ -152,6 +152,33 @@ fn scenario_51_an_agent_that_starts_again_and_again_gives_no_time_away() {
 
         agent.says("what stood before was restored");
         assert!(lab.peers().await.is_empty(), "its hour is over");
+    });
+}
+
+#[test]
+fn what_was_used_before_counters_go_is_told() {
+    lab::run(async |lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        let _node = lab.a.listen(lab.a.address.into());
+        let id = control.peer(&lab.a).id;
+        let told = || {
+            let used =
+                |told: &mut Told| told.reports.iter().flat_map(|report| &report.usage).rfind(|u| u.peer == id).cloned();
+            control.with(used)
+        };
+        visit(&lab).await.say(&"x".repeat(100_000)).await.unwrap();
+
+        // The whole table is made anew.
+        Place::Server.ip("link set wg0 mtu 1300\n");
+        control.tell(&[control.peer(&lab.a)]);
+        agent.says("was not as it should be, and was put right");
+        until("it is told", async || told().is_some_and(|usage| usage.bytes > 200_000)).await;
+        let first = told().unwrap();
+
+        visit(&lab).await.say(&"x".repeat(50_000)).await.unwrap();
+        control.tell(&[]);
+        until("it is told", async || told().is_some_and(|usage| usage.run != first.run && usage.bytes > 100_000)).await;
+        assert!(told().unwrap().bytes < first.bytes);
     });
 }
 
