@@ -39,6 +39,24 @@ impl Installation {
     }
 }
 
+/// How far what was changed on a subscription's server has come.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangesTold {
+    /// Of the last change there.
+    pub revision: i64,
+    applied_revision: i64,
+    /// A peer of the subscription's that was taken away, and that the agent has not said to be gone.
+    lingers: bool,
+    pub agent_seen_at: Option<Timestamp>,
+}
+
+impl ChangesTold {
+    /// Whether the agent has applied the changes up to this revision.
+    pub const fn have_reached(&self, revision: i64) -> bool {
+        revision <= self.applied_revision && !self.lingers
+    }
+}
+
 const INSTALLED: &str = "SELECT peers.id AS id, peers.server_id AS server_id, slot, peers.public_key AS public_key, key_id, \
      sealed_preshared_key, target_port, throttled, ends_at, suspended_at FROM peers \
      JOIN subscriptions ON holder_kind = 'subscription' AND holder_id = subscriptions.id \
@@ -90,6 +108,25 @@ impl Store {
         .optional_from(&self.reader)
         .await?;
         row.as_ref().map(|row| installation_from(&Record::new("peers", row))).transpose()
+    }
+
+    /// How far the changes of a subscription have come to its server.
+    pub async fn changes_told(&self, subscription: Uuid) -> Result<ChangesTold> {
+        let row = sqlx::query(
+            "SELECT subscriptions.id AS id, peer_revision, applied_revision, agent_seen_at, (SELECT min(revision) \
+             FROM removed_peers WHERE subscription_id = subscriptions.id AND gone_at IS NULL) AS lingers \
+             FROM subscriptions JOIN servers ON servers.id = subscriptions.server_id WHERE subscriptions.id = $1",
+        )
+        .bind(subscription.to_string())
+        .one_from(&self.reader)
+        .await?;
+        let record = Record::new("servers", &row);
+        Ok(ChangesTold {
+            revision: record.integer("peer_revision")?,
+            applied_revision: record.integer("applied_revision")?,
+            lingers: record.optional_integer("lingers")?.is_some(),
+            agent_seen_at: record.optional_time("agent_seen_at")?,
+        })
     }
 }
 

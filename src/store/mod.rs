@@ -40,7 +40,7 @@ pub use checked::CheckedOrder;
 pub use counts::{OpenOrders, WaitingPayments};
 pub use holders::Holder;
 pub use idempotency::{IdempotencyKey, Remembered};
-pub use installed::{Installation, InstalledPeer};
+pub use installed::{ChangesTold, Installation, InstalledPeer};
 pub use orders::{NewOrder, OrderFilter};
 pub use payments::PaymentFilter;
 pub use peers::{KeyOwner, NewBinding, SealedBinding, SealedKey, StoredPeer};

@@ -1,5 +1,7 @@
 //! `server`, `subscription` and `db`, beside a service that runs on the same database.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::place::{Place, text};
@@ -53,7 +55,8 @@ async fn servers_and_subscriptions_are_operated_beside_the_service() {
     assert_eq!(had, json!([{ "subscriptionId": id, "from": had[0]["from"], "until": null, "paymentHash": hash }]));
     assert!(ok(&["subscription", "port", "eu-de", port, "--at", "2001-01-01"]).starts_with("nobody had port"));
     let said = ok(&["subscription", "revoke", id, "--note", "abuse report 4711"]);
-    assert_eq!(said, "revoked; open invoices: 0 closed by LND, 0 that end with their time\n");
+    let by_hand = "no agent speaks for server eu-de: make its WireGuard do the same by hand";
+    assert_eq!(said, format!("revoked; open invoices: 0 closed by LND, 0 that end with their time; {by_hand}\n"));
     let told = ok(&["explain", hash]);
     assert!(told.contains("subscription.revoked") && told.contains(r#""by":"operator""#), "{told}");
     let (code, said) = place.run(&["subscription", "resume", id, "--note", "no"], &[]);
@@ -115,4 +118,74 @@ fn the_server_s_key_is_saved_and_taken_over_and_told_of() {
     let (code, said) = run(folder.path(), &["agent", "key", "export", "saved"], &[]);
     assert!(code == 0 && said.contains(&key.public_key().to_string()) && !said.contains(&key.expose()), "{said}");
     assert_eq!(std::fs::read_to_string(folder.path().join("saved")).unwrap().trim(), key.expose());
+}
+
+/// What is in the database is not yet on the server: the command says which of both it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_called_done_where_the_server_s_agent_says_so() {
+    let place = Place::new().await;
+    let config = std::fs::read_to_string(place.path("wiretoll.toml")).unwrap();
+    let agent = "[agent]\nserver = \"eu-de\"\nwan_interface = \"eth0\"\npublic_address = \"203.0.113.7\"\n\
+                 socket = \"agent.sock\"\n";
+    place.write("wiretoll.toml", format!("{config}\n{agent}"));
+    let (_serve, api) = place.serve();
+    let order = api.order().await;
+    place.pay(&order).await;
+    api.until_paid(&order).await;
+    api.claim(&order).await;
+    let hash = text(&order, "paymentHash");
+    let change = |verb: &'static str| {
+        let (code, said) = place.run(&["subscription", verb, hash, "--note", "spam"], &[]);
+        assert_eq!(code, 0, "{verb}: {said}");
+        said
+    };
+    let agent = Agent::at(&place.path("agent.sock"));
+    let applied = agent.obey(&Value::Null, 0).await;
+
+    let said = change("suspend");
+    let revision = applied["revision"].as_i64().unwrap() + 1;
+    for part in ["suspended; ", "NOT confirmed", &format!("{revision} or more as APPLIED"), "kernel ends its traffic"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("none of its traffic passes"), "{said}");
+    let mut applied = agent.obey(&applied, 0).await;
+    let said = change("suspend");
+    let confirmed = "the agent of eu-de has confirmed it: none of its traffic passes";
+    assert_eq!(said, format!("it was suspended already; {confirmed}\n"));
+
+    for (verb, done) in
+        [("resume", "its traffic passes"), ("rekey", "its old key is gone"), ("revoke", "its peer is gone")]
+    {
+        // It hears of the change while the command waits.
+        let (agent, known) = (agent.clone(), applied.clone());
+        let obeyed = tokio::spawn(async move { agent.obey(&known, 30).await });
+        let said = change(verb);
+        assert!(said.contains(&format!("the agent of eu-de has confirmed it: {done}")), "{said}");
+        applied = obeyed.await.unwrap();
+    }
+}
+
+/// The word of an agent that has no WireGuard.
+#[derive(Clone)]
+struct Agent(reqwest::Client);
+
+impl Agent {
+    fn at(socket: &Path) -> Self {
+        Self(reqwest::Client::builder().unix_socket(socket).build().unwrap())
+    }
+
+    /// Hears what is new after `known`, and says that it stands so.
+    async fn obey(&self, known: &Value, wait: u32) -> Value {
+        let since = known["epoch"].as_str().map(|epoch| format!("epoch={epoch}&since={}", known["revision"]));
+        let asked = format!("http://agent/agent/v1/eu-de/state?wait={wait}&{}", since.unwrap_or_default());
+        let told: Value = self.0.get(asked).send().await.unwrap().json().await.unwrap();
+        let report = json!({
+            "protocol": 1, "agent_id": "0190a8f2-0000-7000-8000-00000000000a",
+            "public_key": "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=",
+            "applied": { "epoch": told["epoch"], "revision": told["revision"], "digest": null },
+        });
+        let said = self.0.post("http://agent/agent/v1/eu-de/report").json(&report).send().await.unwrap();
+        assert_eq!(said.status().as_u16(), 200);
+        told
+    }
 }

@@ -1,6 +1,6 @@
 //! What an operator does to one subscription, and how it meets customers and the server's agent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use uuid::Uuid;
@@ -13,12 +13,13 @@ use wiretoll::app::release::release_ended_holds;
 use wiretoll::app::revoke::revoke;
 use wiretoll::app::show_subscription::show_subscription;
 use wiretoll::app::suspend::{Traffic, set_traffic};
+use wiretoll::app::wait_installed::{Reached, wait_until_applied};
 use wiretoll::app::{Error, Unavailable};
 use wiretoll::domain::keys::PublicKey;
 use wiretoll::domain::note::Note;
 use wiretoll::domain::payment::{Outcome, Provider};
 use wiretoll::domain::subscription::{Span, Stage};
-use wiretoll::domain::time::{DAY, Timestamp};
+use wiretoll::domain::time::{DAY, MINUTE, Timestamp};
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::store::SubscriptionFilter;
@@ -38,6 +39,7 @@ on_both_databases!(
     without_a_key_the_next_claim_binds_one,
     a_leaked_key_is_not_bound_again_by_its_server,
     a_port_s_holders_are_known_by_time,
+    a_change_has_reached_its_server_by_the_agent_s_word_alone,
     subscriptions_are_found_by_every_name_and_listed_by_stage,
 );
 
@@ -324,6 +326,41 @@ async fn a_port_s_holders_are_known_by_time(on: On) {
     assert_eq!(had(None).await, [(second.id, false), (first.id, true)]);
     let elsewhere = port_holders(shop.app(), &eu_de(), port + 1, None).await;
     assert!(matches!(elsewhere, Err(Error::Invalid(_))), "{elsewhere:?}");
+}
+
+async fn a_change_has_reached_its_server_by_the_agent_s_word_alone(on: On) {
+    let mut shop = Shop::open(on).await;
+    let one = customer(&shop).await;
+    shop.rest().await;
+    let reached = async || {
+        let subscription = shop.app().store.subscription(one.id).await.unwrap().unwrap();
+        wait_until_applied(shop.app(), &subscription).await.unwrap()
+    };
+    assert_eq!(reached().await, Reached::NoAgent);
+    let mut agent = Agent::of(shop.app());
+    agent.work(shop.app()).await;
+    set_traffic(shop.app(), one.name, Traffic::Stops, None).await.unwrap();
+    assert!(matches!(reached().await, Reached::NotYet { .. }));
+    let (_, while_waiting) = tokio::join!(agent.work(shop.app()), reached());
+    assert_eq!(while_waiting, Reached::Server);
+
+    // Nobody waits for an agent that is silent.
+    revoke(shop.app(), one.name, &note()).await.unwrap();
+    let heard_at = shop.clock.now();
+    shop.clock.advance(2 * MINUTE);
+    let asked = Instant::now();
+    let Reached::NotYet { agent_heard_at, revision } = reached().await else { panic!("nobody has confirmed it") };
+    assert!(agent_heard_at == heard_at && asked.elapsed() < Duration::from_secs(1));
+    // It knows of the removal, and keeps the peer all the same.
+    let kept = agent.peer().clone();
+    agent.poll(shop.app()).await;
+    agent.withheld.insert(kept.id, kept);
+    agent.say(shop.app()).await.unwrap();
+    assert_eq!(agent.desired.as_ref().unwrap().revision, revision);
+    assert!(matches!(reached().await, Reached::NotYet { .. }));
+    agent.withheld.clear();
+    agent.say(shop.app()).await.unwrap();
+    assert_eq!(reached().await, Reached::Server);
 }
 
 async fn subscriptions_are_found_by_every_name_and_listed_by_stage(on: On) {

@@ -10,6 +10,7 @@ use crate::app::operator::Effect;
 use crate::app::rekey::rekey;
 use crate::app::revoke::revoke;
 use crate::app::suspend::{Traffic, set_traffic};
+use crate::cli::subscription::told::{Takes, Told};
 use crate::cli::{ConfigFile, output, parse};
 use crate::clock::Clock;
 use crate::domain::keys::PublicKey;
@@ -39,8 +40,14 @@ pub struct Extend {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "The status of its key says `disabled`. It can be renewed meanwhile.\n\n\
-    Example:\n  wiretoll subscription suspend 0190a8f2-0000-7000-8000-00000000000a \\\n    --note \"sends spam, wrote to them\"")]
+#[command(
+    after_help = "The status of its key says `disabled`. It says whether the server has done it. A repeat asks again.
+
+\
+    Example:
+  wiretoll subscription suspend 0190a8f2-0000-7000-8000-00000000000a \
+    --note \"sends spam, wrote to them\""
+)]
 pub struct Suspend {
     #[command(flatten)]
     which: Which,
@@ -100,11 +107,11 @@ impl Which {
         Ok(lifecycle::operate(&self.config.load_beside_database()?, Clock::System).await?)
     }
 
-    async fn set_traffic(&self, traffic: Traffic) -> anyhow::Result<Effect> {
-        let app = self.app().await?;
-        let done = set_traffic(&app, self.subscription, traffic, Some(&self.note)).await;
+    /// Says what was done, and whether its server has it.
+    async fn tell(&self, app: &App, told: Told<'_>) -> anyhow::Result<()> {
+        let text = told.text(app, self.subscription).await;
         app.store.close().await;
-        done.context(UNCHANGED)
+        output::print(text.with_context(|| format!("{}; whether its server has it could not be asked", told.done))?)
     }
 }
 
@@ -116,55 +123,62 @@ impl Extend {
             (None, None) => anyhow::bail!("say how long: --days or --months"),
         };
         let app = self.which.app().await?;
-        let extension = extend(&app, self.which.subscription, span, &self.which.note).await;
-        app.store.close().await;
-        let extension = extension.context(UNCHANGED)?;
-        output::print(format_args!("extended: it ended {}, and ends {}", extension.old_end, extension.new_end))
+        let extension = extend(&app, self.which.subscription, span, &self.which.note).await.context(UNCHANGED)?;
+        let done = format!("extended: it ended {}, and ends {}", extension.old_end, extension.new_end);
+        self.which.tell(&app, Told { done: &done, means: "it lasts so long there", takes: Takes::Nothing }).await
     }
 }
 
 impl Suspend {
     pub async fn run(&self) -> anyhow::Result<()> {
-        match self.which.set_traffic(Traffic::Stops).await? {
-            Effect::Now => output::print("suspended: none of its traffic passes"),
-            Effect::Before => output::print("it was suspended already"),
-        }
+        let app = self.which.app().await?;
+        let stopped = set_traffic(&app, self.which.subscription, Traffic::Stops, Some(&self.which.note)).await;
+        let done = match stopped.context(UNCHANGED)? {
+            Effect::Now => "suspended",
+            Effect::Before => "it was suspended already",
+        };
+        self.which.tell(&app, Told { done, means: "none of its traffic passes", takes: Takes::Traffic }).await
     }
 }
 
 impl Resume {
     pub async fn run(&self) -> anyhow::Result<()> {
-        match self.which.set_traffic(Traffic::PassesAgain).await? {
-            Effect::Now => output::print("resumed: its traffic passes for as long as it lasts"),
-            Effect::Before => output::print("it was not suspended"),
-        }
+        let app = self.which.app().await?;
+        let resumed = set_traffic(&app, self.which.subscription, Traffic::PassesAgain, Some(&self.which.note)).await;
+        let done = match resumed.context(UNCHANGED)? {
+            Effect::Now => "resumed",
+            Effect::Before => "it was not suspended",
+        };
+        let means = "its traffic passes for as long as it lasts";
+        self.which.tell(&app, Told { done, means, takes: Takes::Nothing }).await
     }
 }
 
 impl Revoke {
     pub async fn run(&self) -> anyhow::Result<()> {
         let app = self.which.app().await?;
-        let revocation = revoke(&app, self.which.subscription, &self.which.note).await;
-        app.store.close().await;
-        let revocation = revocation.context(UNCHANGED)?;
+        let revocation = revoke(&app, self.which.subscription, &self.which.note).await.context(UNCHANGED)?;
         let what = match revocation.effect {
             Effect::Now => "revoked",
             Effect::Before => "it was revoked already",
         };
         let (closed, open) = (revocation.closed, revocation.open);
-        output::print(format_args!("{what}; open invoices: {closed} closed by LND, {open} that end with their time"))
+        let done = format!("{what}; open invoices: {closed} closed by LND, {open} that end with their time");
+        self.which.tell(&app, Told { done: &done, means: "its peer is gone", takes: Takes::Traffic }).await
     }
 }
 
 impl Rekey {
     pub async fn run(&self) -> anyhow::Result<()> {
         let app = self.which.app().await?;
-        let done = rekey(&app, self.which.subscription, self.public_key, &self.which.note).await;
-        app.store.close().await;
-        done.context(UNCHANGED)?;
-        match self.public_key {
-            Some(key) => output::print(format_args!("rekeyed: it answers to {key}")),
-            None => output::print("rekeyed: the next claim of the order that founded it binds a key"),
-        }
+        rekey(&app, self.which.subscription, self.public_key, &self.which.note).await.context(UNCHANGED)?;
+        let (done, means) = match self.public_key {
+            Some(key) => ("rekeyed".to_owned(), format!("it answers to {key}, and not to its old key")),
+            None => (
+                "rekeyed: the next claim of the order that founded it binds a key".to_owned(),
+                "its old key is gone".to_owned(),
+            ),
+        };
+        self.which.tell(&app, Told { done: &done, means: &means, takes: Takes::Traffic }).await
     }
 }

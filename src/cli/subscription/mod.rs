@@ -4,6 +4,7 @@ mod change;
 mod list;
 mod port;
 pub mod show;
+mod told;
 
 use clap::Subcommand;
 
