@@ -116,7 +116,7 @@ async fn confirm_removals(
     let mut gone = tx.awaited_removals(&state.id, applied).await?;
     gone.retain(|peer| !kept.contains(peer));
     for peer in &gone {
-        tx.confirm_removal(*peer, now.plus_millis(app.shop.holds.quarantine_millis), now).await?;
+        tx.confirm_removal(&state.id, *peer, now.plus_millis(app.shop.holds.quarantine_millis), now).await?;
     }
     if !gone.is_empty() {
         tx.prune(&state.id, applied).await?;

@@ -143,18 +143,22 @@ impl Tx {
     }
 
     /// The agent has taken a peer away: its slot rests until `free_from`.
-    pub async fn confirm_removal(&mut self, peer: Uuid, free_from: Timestamp, now: Timestamp) -> Result<()> {
-        sqlx::query("UPDATE removed_peers SET gone_at = $2 WHERE peer_id = $1 AND gone_at IS NULL")
+    pub async fn confirm_removal(
+        &mut self,
+        server: &ServerId,
+        peer: Uuid,
+        free_from: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        let confirmed = sqlx::query("UPDATE removed_peers SET gone_at = $2 WHERE peer_id = $1 AND gone_at IS NULL")
             .bind(peer.to_string())
             .bind(now.millis())
             .execute(&mut *self.inner)
             .await?;
-        sqlx::query("UPDATE slots SET peer_id = NULL, released_at = $2 WHERE peer_id = $1")
-            .bind(peer.to_string())
-            .bind(free_from.millis())
-            .execute(&mut *self.inner)
-            .await?;
-        Ok(())
+        if confirmed.rows_affected() == 0 {
+            return Ok(());
+        }
+        self.free_held(server.as_str(), peer, free_from).await
     }
 
     /// A delta from before this revision would lack removals now: a snapshot is told in its place.

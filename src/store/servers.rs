@@ -16,6 +16,7 @@ const SLOTS_AT_ONCE: usize = 500;
 pub struct Occupancy {
     pub server: ServerId,
     pub total: i64,
+    /// By subscriptions, and by peers that were taken away and that the server's agent has not said to be gone.
     pub held: i64,
     pub reserved: i64,
     /// Whether any slot can be taken at this moment; one in quarantine cannot.

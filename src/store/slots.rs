@@ -166,12 +166,12 @@ impl Tx {
         self.free(record.id("id")?, now).await
     }
 
-    /// Takes a subscription's peer away. Its slot rests until `free_from`; where the server has an agent, it stays taken
-    /// until that says that the peer is gone.
+    /// Takes a subscription's peer away. Its slot rests until `free_from`; where the server has an agent, it stays taken,
+    /// and counts as held, until that says that the peer is gone.
     pub async fn release_held_slot(&mut self, subscription: Uuid, free_from: Timestamp, now: Timestamp) -> Result<()> {
         let row = sqlx::query(
-            "UPDATE servers SET slots_held = slots_held - 1, peer_revision = peer_revision + 1 WHERE id = (SELECT server_id \
-             FROM peers WHERE holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL) \
+            "UPDATE servers SET peer_revision = peer_revision + 1 WHERE id = (SELECT server_id FROM peers WHERE \
+             holder_kind = 'subscription' AND holder_id = $1 AND superseded_at IS NULL) \
              RETURNING id, peer_revision, agent_seen_at",
         )
         .bind(subscription.to_string())
@@ -203,7 +203,16 @@ impl Tx {
         .bind(is_gone.then_some(now.millis()))
         .execute(&mut *self.inner)
         .await?;
-        if is_gone { self.free(peer.id("id")?, free_from).await } else { Ok(()) }
+        if is_gone { self.free_held(&server.text("id")?, peer.id("id")?, free_from).await } else { Ok(()) }
+    }
+
+    /// Gives back the slot of a peer that is gone from its server.
+    pub(super) async fn free_held(&mut self, server: &str, peer: Uuid, free_from: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE servers SET slots_held = slots_held - 1 WHERE id = $1")
+            .bind(server.to_owned())
+            .execute(&mut *self.inner)
+            .await?;
+        self.free(peer, free_from).await
     }
 
     async fn free(&mut self, peer: Uuid, free_from: Timestamp) -> Result<()> {

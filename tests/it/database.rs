@@ -28,6 +28,11 @@ pub async fn number(connection: &mut AnyConnection, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
 }
 
+/// Subscriptions that have a slot.
+pub async fn subscriptions_held(shop: &Shop) -> i64 {
+    number(&mut connect(shop).await, "SELECT CAST(count(*) AS BIGINT) FROM subscriptions WHERE standing = 'held'").await
+}
+
 /// A backup: a database like the one of the shop, which is closed.
 pub async fn copy(shop: &Shop) -> Database {
     let name = format!("copy_{}", hex::encode(wiretoll::random::bytes::<16>().unwrap()));

@@ -25,6 +25,7 @@ use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::store::SubscriptionFilter;
 
 use crate::agent::{Agent, Told, eu_de};
+use crate::database::subscriptions_held;
 use crate::on_both_databases;
 use crate::shop::{Bought, On, Shop, a_key};
 
@@ -80,7 +81,7 @@ async fn past_the_hold(shop: &Shop) {
     shop.advance(Duration::from_hours((31 + 31) * 24)).await;
     shop.until("the hold has ended", || async {
         release_ended_holds(shop.app()).await.unwrap();
-        shop.occupancy().await.held == 0
+        subscriptions_held(shop).await == 0
     })
     .await;
 }
