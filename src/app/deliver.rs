@@ -81,6 +81,8 @@ async fn extend(
     now: Timestamp,
 ) -> Result<Delivered, Error> {
     let subscription = tx.lock_subscription(subscription).await?.ok_or(Error::NotFound("no such subscription"))?;
+    // An order for a new one may name another server than the subscription that has its key by now.
+    tx.lock_servers([&order.server_id, &subscription.server_id]).await?;
     let possible = match subscription.standing {
         Standing::Held => true,
         Standing::Released => restore(app, tx, order, &subscription, now).await?,

@@ -107,9 +107,14 @@ impl Tx {
             .bind(now.millis())
             .execute(&mut *self.inner)
             .await?;
-        sqlx::query("UPDATE servers SET applied_revision = -1, removals_allowed_until = NULL")
-            .execute(&mut *self.inner)
-            .await?;
+        // One after the other in this order, as everybody locks them.
+        let servers = sqlx::query("SELECT id FROM servers ORDER BY id").fetch_all(&mut *self.inner).await?;
+        for server in &servers {
+            sqlx::query("UPDATE servers SET applied_revision = -1, removals_allowed_until = NULL WHERE id = $1")
+                .bind(Record::new("servers", server).text("id")?)
+                .execute(&mut *self.inner)
+                .await?;
+        }
         Ok(())
     }
 

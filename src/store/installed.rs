@@ -178,6 +178,14 @@ impl Tx {
         Ok(())
     }
 
+    /// Locks both in the order of their ids, as everybody does who needs two: so nobody waits for who waits for them.
+    pub async fn lock_servers(&mut self, mut servers: [&ServerId; 2]) -> Result<()> {
+        servers.sort();
+        let [first, second] = servers;
+        self.lock_server(first).await?;
+        if first == second { Ok(()) } else { self.lock_server(second).await }
+    }
+
     /// Subscriptions whose peer is slowed down and that used less than `limit` bytes in this month.
     pub async fn throttled_below(
         &mut self,

@@ -1,5 +1,7 @@
 //! Settlement: once, whoever brings the news, and never lost.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::json;
 use wiretoll::app::apply_invoice::apply_invoice;
@@ -13,6 +15,7 @@ use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
 
+use crate::database::{connect, number, run};
 use crate::on_both_databases;
 use crate::shop::{Bought, On, Shop, a_key};
 
@@ -29,6 +32,7 @@ on_both_databases!(
     the_position_in_the_node_s_settlements_moves_with_them,
     payments_of_others_are_passed_over_without_asking_about_them,
     two_orders_with_one_key_paid_at_once_are_one_subscription,
+    two_servers_of_one_settlement_are_locked_in_one_order,
     an_order_that_crashed_before_its_invoice_was_stored_is_paid_all_the_same,
 );
 
@@ -95,7 +99,7 @@ async fn scenario_02_a_restarted_node_is_followed_again(on: On) {
     let shop = Shop::open(on).await;
     shop.buy().await;
     let order = shop.order().await;
-    shop.node.restart(std::time::Duration::from_millis(300)).await.unwrap();
+    shop.node.restart(Duration::from_millis(300)).await.unwrap();
     shop.pay(&order.invoice).await;
     shop.until("the payment is found", || is_paid(&shop, &order.hash)).await;
 }
@@ -125,7 +129,7 @@ async fn a_payment_after_the_expiry_is_honoured(on: On) {
     let shop = Shop::open(on).await;
     let order = shop.order().await;
     shop.node.inject(Fault::PauseCanceller).await.unwrap();
-    shop.advance(std::time::Duration::from_mins(16)).await;
+    shop.advance(Duration::from_mins(16)).await;
     shop.pay(&order.invoice).await;
     shop.until_paid(&order.hash).await;
     let stored = shop.app().store.order_by_payment_hash(order.payment_hash()).await.unwrap().unwrap();
@@ -162,7 +166,7 @@ async fn payments_of_others_are_passed_over_without_asking_about_them(on: On) {
         preimage: Preimage::from_bytes([3; 32]),
         amount: Msats::new(1_000),
         memo: "coffee".into(),
-        expiry: std::time::Duration::from_mins(5),
+        expiry: Duration::from_mins(5),
         private_route_hints: false,
     };
     shop.pay(&shop.app().node.add_invoice(&of_another).await.unwrap().payment_request).await;
@@ -194,6 +198,45 @@ async fn two_orders_with_one_key_paid_at_once_are_one_subscription(on: On) {
     assert_eq!(shop.app().store.grants(subscriptions[0]).await.unwrap().len(), 2);
     let occupancy = shop.app().store.occupancy(shop.clock.now()).await.unwrap();
     assert_eq!((occupancy[0].held, occupancy[0].reserved), (1, 0));
+}
+
+/// Its order is for us-east, and its key is by now of a subscription on eu-de.
+async fn two_servers_of_one_settlement_are_locked_in_one_order(on: On) {
+    let mut shop = Shop::open(on).await;
+    let key = a_key();
+    let order = |server: &str| json!({ "serverId": server, "duration": 1, "wgPublicKey": key });
+    let (here, elsewhere) = (shop.order_with(order("eu-de")).await, shop.order_with(order("us-east")).await);
+    shop.pay(&here.invoice).await;
+    shop.until_paid(&here.hash).await;
+    shop.rest().await;
+    shop.pay(&elsewhere.invoice).await;
+    let invoice = shop.app().node.lookup_invoice(elsewhere.payment_hash()).await.unwrap().unwrap();
+    match on {
+        On::Sqlite => drop(apply_invoice(shop.app(), &invoice, None).await.unwrap()),
+        On::Postgres => {
+            // Somebody has eu-de, and needs us-east, too, while the settlement waits for eu-de.
+            let mut other = connect(&shop).await;
+            run(&mut other, "BEGIN; SET LOCAL lock_timeout = '500ms'").await;
+            run(&mut other, "UPDATE servers SET peer_revision = peer_revision WHERE id = 'eu-de'").await;
+            let (applied, ()) = tokio::join!(apply_invoice(shop.app(), &invoice, None), async {
+                until_somebody_waits(&shop).await;
+                run(&mut other, "UPDATE servers SET peer_revision = peer_revision WHERE id = 'us-east'").await;
+                run(&mut other, "COMMIT").await;
+            });
+            applied.unwrap();
+        }
+    }
+    let subscription = shop.stored(&here).await.subscription_id;
+    assert!(subscription.is_some() && shop.stored(&elsewhere).await.subscription_id == subscription);
+}
+
+async fn until_somebody_waits(shop: &Shop) {
+    let mut looking = connect(shop).await;
+    let waiting = "SELECT CAST(count(*) AS BIGINT) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while number(&mut looking, waiting).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 async fn an_order_that_crashed_before_its_invoice_was_stored_is_paid_all_the_same(on: On) {
