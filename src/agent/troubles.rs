@@ -7,12 +7,13 @@ use std::io;
 use super::server::ServerError;
 use crate::domain::Invalid;
 use crate::domain::interface_name::InterfaceName;
+use crate::domain::trouble::Trouble;
 
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// What is wrong now, by what it is about.
 #[derive(Debug, Default)]
-pub struct Troubles(BTreeMap<&'static str, String>);
+pub struct Troubles(BTreeMap<&'static str, Trouble>);
 
 impl Troubles {
     pub fn server(&mut self, error: Option<&ServerError>) {
@@ -67,20 +68,20 @@ impl Troubles {
         self.set("wan", (!is_there).then_some(said));
     }
 
-    pub fn list(&self) -> Vec<String> {
+    pub fn list(&self) -> Vec<Trouble> {
         self.0.values().cloned().collect()
     }
 
     fn set(&mut self, about: &'static str, trouble: Option<String>) {
-        match trouble {
+        match trouble.map(|said| Trouble::new(&said)) {
             Some(trouble) if self.0.get(about) != Some(&trouble) => {
-                tracing::error!(trouble, "this server needs its operator");
+                tracing::error!(%trouble, "this server needs its operator");
                 self.0.insert(about, trouble);
             }
             Some(_) => {}
             None => {
                 if let Some(trouble) = self.0.remove(about) {
-                    tracing::info!(trouble, "is over");
+                    tracing::info!(%trouble, "is over");
                 }
             }
         }
@@ -95,4 +96,22 @@ fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Invalid;
+
+    #[test]
+    fn an_error_s_causes_are_told_without_keys_and_addresses() {
+        let mut troubles = Troubles::default();
+        let cause = Invalid::new("10.9.0.2/32 and 10.9.0.2/32 overlap at 11111111111111111111111111111111111111111a8=");
+        troubles.server(Some(&ServerError::Impossible(cause)));
+        let told: Vec<String> = troubles.list().iter().map(ToString::to_string).collect();
+        let expected = "what this server is to have cannot be: (left out)/32 and (left out)/32 overlap at (left out)=";
+        assert_eq!(told, [expected]);
+        troubles.server(None);
+        assert!(troubles.list().is_empty());
+    }
 }

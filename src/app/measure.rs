@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout};
 use super::silent_agents::silence;
 use super::{App, Error};
 use crate::domain::time::MINUTE;
-use crate::metrics::readings::{Readings, ServerUse, Stored};
-use crate::store::Occupancy;
+use crate::metrics::readings::{AgentUse, Readings, ServerUse, Stored};
+use crate::store::{Occupancy, ServerState};
 
 /// Shorter than Prometheus waits for a page by default (10 s): then the rest of it is shown all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -52,7 +52,7 @@ async fn stored(app: &App) -> Result<Stored, Error> {
         not_claimable: of_payments.chain([("server_without_key", on_servers_without_key(app, &occupancy))]).collect(),
         overpaid: waiting.overpaid,
         servers: occupancy.iter().map(server_use).collect(),
-        agents: states.iter().filter_map(|state| Some((state.id.to_string(), silence(app, state)?))).collect(),
+        agents: states.iter().filter_map(|state| agent_use(app, state)).collect(),
     })
 }
 
@@ -61,6 +61,15 @@ fn on_servers_without_key(app: &App, occupancy: &[Occupancy]) -> u64 {
     let has_key =
         |counts: &&Occupancy| app.shop.server(&counts.server).is_some_and(|known| app.server_key(known).is_some());
     occupancy.iter().filter(|counts| !has_key(counts)).map(|counts| unsigned(counts.held)).sum()
+}
+
+fn agent_use(app: &App, state: &ServerState) -> Option<AgentUse> {
+    Some(AgentUse {
+        server: state.id.to_string(),
+        silent: silence(app, state)?,
+        behind: unsigned(state.behind()),
+        troubles: state.troubles.len(),
+    })
 }
 
 fn server_use(counts: &Occupancy) -> ServerUse {

@@ -14,12 +14,15 @@ use crate::domain::keys::PublicKey;
 use crate::domain::plan::BANDWIDTH_LIMIT_GB;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::time::{DAY, Timestamp};
+use crate::domain::trouble::Trouble;
 use crate::store::{AgentWord, ServerState, Tx};
 
 /// A second agent for one server is refused until the first one was silent for so long.
 pub const AGENT_SILENCE: Duration = Duration::from_secs(90);
 /// Peers whose usage is stored in one transaction, so that a long report does not hold up settlements.
 const USAGES_AT_ONCE: usize = 100;
+/// One for each thing that an agent may fail at.
+const MOST_TROUBLES: usize = 20;
 /// A private key that was made here, from the first handshake with it.
 const KEPT_AFTER_HANDSHAKE: i64 = DAY;
 /// 10^9 bytes, inner, up and down together.
@@ -55,10 +58,18 @@ pub async fn take_report(app: &App, id: &ServerId, report: &Report) -> Result<He
     for usages in report.usage.chunks(USAGES_AT_ONCE) {
         store_usage(app, id, usages).await?;
     }
-    for trouble in &report.troubles {
-        tracing::warn!(server = %id, trouble, "its agent is in trouble");
-    }
+    tell_news(id, &state.troubles, &report.troubles);
     compare(app, id, &state, report.applied.as_ref()).await
+}
+
+/// In the log once, when it begins; the metrics and `wiretoll server list` show it meanwhile.
+fn tell_news(id: &ServerId, before: &[Trouble], now: &[Trouble]) {
+    for trouble in now.iter().filter(|trouble| !before.contains(trouble)) {
+        tracing::error!(server = %id, %trouble, "its agent is in trouble");
+    }
+    for trouble in before.iter().filter(|trouble| !now.contains(trouble)) {
+        tracing::info!(server = %id, %trouble, "its agent is out of this trouble");
+    }
 }
 
 fn check_key(server: &Server, state: &ServerState, key: PublicKey) -> Result<(), Error> {
@@ -90,10 +101,11 @@ async fn hear(app: &App, state: &ServerState, report: &Report) -> Result<(), Err
         public_key: report.public_key,
         applied_revision,
         withheld_peers: i64::try_from(report.withheld.len()).unwrap_or(i64::MAX),
+        troubles: report.troubles.iter().take(MOST_TROUBLES).cloned().collect(),
         at: now,
     };
     let mut tx = app.store.begin().await?;
-    tx.hear_agent(&state.id, word).await?;
+    tx.hear_agent(&state.id, &word).await?;
     let freed = confirm_removals(app, &mut tx, state, report, applied_revision).await?;
     keep_slots(app, &mut tx, state, report).await?;
     tx.commit().await?;

@@ -31,9 +31,12 @@ pub enum ServerCommand {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "APPLIED is the revision of its peers that the agent has installed, of the one that it is to have. \
-    WITHHELD peers are those that it keeps although they are not to be there any more, because they are many at \
-    once: see `wiretoll server allow-removals --help`.\n\n\
+    after_help = "APPLIED is the revision of its peers that the agent has installed, of the one that it is to have; \
+    BEHIND is how many changes that is. TROUBLES are told below the list. WITHHELD peers are those that it keeps \
+    although they are not to be there any more, because they are many at once: see \
+    `wiretoll server allow-removals --help`.
+
+\
     Example:\n  wiretoll server list --json"
 )]
 pub struct List {
@@ -120,6 +123,9 @@ impl Word {
     }
 }
 
+const HEADING: [&str; 11] =
+    ["SERVER", "HELD", "RESERVED", "SLOTS", "SALES", "KEY", "AGENT HEARD", "APPLIED", "BEHIND", "WITHHELD", "TROUBLES"];
+
 /// A server as configuration, slots and agent show it.
 struct Row {
     id: ServerId,
@@ -140,9 +146,11 @@ impl List {
             let rows: Vec<_> = rows.map(|row| row.as_json()).collect();
             return output::print(serde_json::to_string_pretty(&rows)?);
         }
-        let rows: Vec<_> = rows.map(|row| row.cells()).collect();
-        let heading = ["SERVER", "HELD", "RESERVED", "SLOTS", "SALES", "KEY", "AGENT HEARD", "APPLIED", "WITHHELD"];
-        output::print(table(heading, &rows).join("\n"))
+        let rows: Vec<_> = rows.collect();
+        let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+        let mut lines = table(HEADING, &cells);
+        lines.extend(rows.iter().flat_map(Row::trouble_lines));
+        output::print(lines.join("\n"))
     }
 }
 
@@ -158,7 +166,7 @@ impl Row {
         })
     }
 
-    fn cells(&self) -> [String; 9] {
+    fn cells(&self) -> [String; 11] {
         let Self { occupancy, state, .. } = self;
         [
             self.id.to_string(),
@@ -169,8 +177,19 @@ impl Row {
             if self.public_key.is_some() { "known" } else { "unknown" }.to_owned(),
             state.agent_seen_at.map_or_else(|| "never".to_owned(), |at: Timestamp| at.to_string()),
             self.applied().map_or_else(|| "-".to_owned(), |applied| format!("{applied} of {}", state.revision)),
+            self.behind().map_or_else(|| "-".to_owned(), |behind| behind.to_string()),
             state.withheld_peers.to_string(),
+            state.troubles.len().to_string(),
         ]
+    }
+
+    fn trouble_lines(&self) -> impl Iterator<Item = String> {
+        self.state.troubles.iter().map(|trouble| format!("{}: {trouble}", self.id))
+    }
+
+    /// Where an agent ever spoke.
+    fn behind(&self) -> Option<i64> {
+        self.state.agent_seen_at.map(|_| self.state.behind())
     }
 
     /// Nothing is known to be installed before an agent says so.
@@ -191,7 +210,9 @@ impl Row {
             "agentHeardAt": state.agent_seen_at,
             "appliedRevision": self.applied(),
             "revision": state.revision,
+            "behind": self.behind(),
             "withheldPeers": state.withheld_peers,
+            "troubles": state.troubles,
             "removalsAllowedUntil": state.removals_allowed_until,
         })
     }

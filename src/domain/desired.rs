@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Invalid;
 use super::keys::{PresharedKey, PublicKey};
 use super::time::Timestamp;
+use super::trouble::Trouble;
 
 /// The version of these types; raised when an older agent could not do what is asked of it.
 pub const PROTOCOL: u32 = 1;
@@ -218,9 +219,9 @@ pub struct Report {
     /// Peers that it keeps although the control plane does not name them; see [`withhold_removals`].
     #[serde(default)]
     pub withheld: Vec<DesiredPeer>,
-    /// What could not be done, in words for the operator. Never a key, an address or a name.
+    /// What could not be done.
     #[serde(default)]
-    pub troubles: Vec<String>,
+    pub troubles: Vec<Trouble>,
 }
 
 /// What stands on the server now, and was looked at after it was made so.

@@ -18,6 +18,7 @@ pub mod server;
 pub mod settle_progress;
 pub mod subscription;
 pub mod time;
+pub mod trouble;
 
 /// Text from outside that is not what it should be; the message names what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -45,8 +45,18 @@ pub struct Stored {
     /// Payments above the price whose excess waits for the operator.
     pub overpaid: u64,
     pub servers: Vec<ServerUse>,
-    /// Of each server that ever had an agent: since when that was not heard.
-    pub agents: Vec<(String, Duration)>,
+    /// Of each server that ever had an agent.
+    pub agents: Vec<AgentUse>,
+}
+
+/// What a server's agent said last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentUse {
+    pub server: String,
+    pub silent: Duration,
+    /// Changes that it has not applied.
+    pub behind: u64,
+    pub troubles: usize,
 }
 
 /// The slots of one server.
@@ -73,6 +83,8 @@ impl Readings {
             family.clear();
         }
         table.agents.silent.clear();
+        table.agents.behind.clear();
+        table.agents.troubles.clear();
         if let Some(stored) = &self.stored {
             stored.enter(table);
         }
@@ -99,8 +111,11 @@ impl Stored {
         for (reason, count) in &self.not_claimable {
             set(&table.payments.not_claimable, &labels([("reason", reason)]), *count);
         }
-        for (server, silence) in &self.agents {
-            table.agents.silent.get_or_create(&labels([("server", server)])).set(silence.as_secs_f64());
+        for agent in &self.agents {
+            let of_server = labels([("server", &agent.server)]);
+            table.agents.silent.get_or_create(&of_server).set(agent.silent.as_secs_f64());
+            set(&table.agents.behind, &of_server, agent.behind);
+            set(&table.agents.troubles, &of_server, agent.troubles);
         }
         for server in &self.servers {
             let slots = |state| labels([("server", &server.id), ("state", state)]);

@@ -84,6 +84,8 @@ pub struct Node {
 #[derive(Debug)]
 pub struct Agents {
     pub silent: Family<Labels, Seconds>,
+    pub behind: Gauges,
+    pub troubles: Gauges,
 }
 
 #[derive(Debug)]
@@ -249,6 +251,16 @@ impl Agents {
                 "wiretoll_agent_silent_seconds",
                 "Since the agent of a server was last heard, where it ever had one",
                 Family::default(),
+            ),
+            behind: rows.row(
+                "wiretoll_agent_behind",
+                "Changes of a server's peers that its agent has not applied",
+                Gauges::default(),
+            ),
+            troubles: rows.row(
+                "wiretoll_agent_troubles",
+                "Things that the agent of a server said last that it cannot do",
+                Gauges::default(),
             ),
         }
     }

@@ -6,10 +6,12 @@ use uuid::Uuid;
 use super::connections::Ask as _;
 use super::row::{Record, to_bigint};
 use super::{Result, Store, Tx};
+use crate::domain::Invalid;
 use crate::domain::desired::Usage;
 use crate::domain::keys::PublicKey;
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
+use crate::domain::trouble::Trouble;
 
 /// A server as its agent and its desired peers are known.
 #[derive(Debug, Clone)]
@@ -28,7 +30,16 @@ pub struct ServerState {
     pub removals_allowed_until: Option<Timestamp>,
     /// What its agent keeps although it is not desired any more.
     pub withheld_peers: i64,
+    /// What its agent said last that it cannot do.
+    pub troubles: Vec<Trouble>,
     pub drained_at: Option<Timestamp>,
+}
+
+impl ServerState {
+    /// Changes of its peers that its agent has not applied.
+    pub const fn behind(&self) -> i64 {
+        self.revision - self.applied_revision
+    }
 }
 
 /// What a subscription has used in a month.
@@ -49,7 +60,7 @@ pub struct Used {
 }
 
 /// Who speaks for a server, and what it has installed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct AgentWord {
     pub agent_id: Uuid,
     pub public_key: PublicKey,
@@ -57,11 +68,12 @@ pub struct AgentWord {
     pub applied_revision: i64,
     /// How many peers it keeps although they are not desired any more.
     pub withheld_peers: i64,
+    pub troubles: Vec<Trouble>,
     pub at: Timestamp,
 }
 
 const STATES: &str = "SELECT servers.id AS id, epoch, peer_revision, pruned_revision, applied_revision, public_key, \
-     agent_id, agent_seen_at, removals_allowed_until, withheld_peers, drained_at FROM servers, database_epoch ORDER BY servers.id";
+     agent_id, agent_seen_at, removals_allowed_until, withheld_peers, agent_troubles, drained_at FROM servers, database_epoch ORDER BY servers.id";
 
 impl Store {
     pub async fn server_states(&self) -> Result<Vec<ServerState>> {
@@ -119,9 +131,9 @@ impl Tx {
     }
 
     /// Writes down who speaks for a server; what it installed never goes back within one epoch.
-    pub async fn hear_agent(&mut self, server: &ServerId, word: AgentWord) -> Result<()> {
+    pub async fn hear_agent(&mut self, server: &ServerId, word: &AgentWord) -> Result<()> {
         sqlx::query(
-            "UPDATE servers SET agent_id = $2, public_key = $3, agent_seen_at = $4, withheld_peers = $6, \
+            "UPDATE servers SET agent_id = $2, public_key = $3, agent_seen_at = $4, withheld_peers = $6, agent_troubles = $7, \
              applied_revision = CASE WHEN applied_revision < $5 THEN $5 ELSE applied_revision END WHERE id = $1",
         )
         .bind(server.as_str())
@@ -130,6 +142,7 @@ impl Tx {
         .bind(word.at.millis())
         .bind(word.applied_revision)
         .bind(word.withheld_peers)
+        .bind(serde_json::to_string(&word.troubles).unwrap_or_else(|_| "[]".to_owned()))
         .execute(&mut *self.inner)
         .await?;
         Ok(())
@@ -238,6 +251,12 @@ fn state_from(row: &AnyRow) -> Result<ServerState> {
         agent_seen_at: record.optional_time("agent_seen_at")?,
         removals_allowed_until: record.optional_time("removals_allowed_until")?,
         withheld_peers: record.integer("withheld_peers")?,
+        troubles: troubles_from(&record)?,
         drained_at: record.optional_time("drained_at")?,
     })
+}
+
+fn troubles_from(record: &Record<'_>) -> Result<Vec<Trouble>> {
+    let read = serde_json::from_str(&record.text("agent_troubles")?);
+    record.parsed("agent_troubles", read.map_err(|error| Invalid::new(error.to_string())))
 }

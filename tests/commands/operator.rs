@@ -148,6 +148,12 @@ async fn a_change_is_called_done_where_the_server_s_agent_says_so() {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert!(!said.contains("none of its traffic passes"), "{said}");
+    let (_, listed) = place.run(&["server", "list", "--json"], &[]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((&listed[0]["behind"], &listed[1]["behind"]), (&json!(1), &Value::Null));
+    assert_eq!(listed[0]["troubles"], json!(["nft refused: (left out)"]));
+    let (_, listed) = place.run(&["server", "list"], &[]);
+    assert!(listed.ends_with("\neu-de: nft refused: (left out)\n"), "{listed}");
     let mut applied = agent.obey(&applied, 0).await;
     let said = change("suspend");
     let confirmed = "the agent of eu-de has confirmed it: none of its traffic passes";
@@ -183,6 +189,7 @@ impl Agent {
             "protocol": 1, "agent_id": "0190a8f2-0000-7000-8000-00000000000a",
             "public_key": "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=",
             "applied": { "epoch": told["epoch"], "revision": told["revision"], "digest": null },
+            "troubles": ["nft refused: 10.9.0.2"],
         });
         let said = self.0.post("http://agent/agent/v1/eu-de/report").json(&report).send().await.unwrap();
         assert_eq!(said.status().as_u16(), 200);

@@ -9,9 +9,12 @@ use wiretoll::app::desired_peers::begin_epoch;
 use wiretoll::app::drain::{Sales, set_sales};
 use wiretoll::app::operator::{By, Effect};
 use wiretoll::app::silent_agents::silent_agents;
+use wiretoll::app::take_report::take_report;
+use wiretoll::domain::desired::Report;
 use wiretoll::domain::event::Subject;
 use wiretoll::domain::note::Note;
 use wiretoll::domain::server::ServerId;
+use wiretoll::domain::trouble::Trouble;
 
 use crate::agent::{Agent, Told, eu_de};
 use crate::metrics::{Page, with_metrics};
@@ -24,6 +27,7 @@ on_both_databases!(
     a_word_about_a_server_stays_in_its_events,
     a_new_epoch_is_told_to_every_agent,
     a_silent_agent_is_told_of,
+    an_agent_that_is_behind_or_in_trouble_is_told_of,
 );
 
 async fn listed(shop: &Shop) -> Vec<Value> {
@@ -125,4 +129,29 @@ async fn a_silent_agent_is_told_of(on: On) {
     assert!(silent().await.contains(&eu_de()));
     let shown = Page::of(&shop).await.value("wiretoll_agent_silent_seconds{server=\"eu-de\"}");
     assert!((shown - 601.0).abs() < 0.5, "{shown}");
+}
+
+async fn an_agent_that_is_behind_or_in_trouble_is_told_of(on: On) {
+    let shop = Shop::open_with(on, with_metrics).await;
+    let shown = async |name: &str| Page::of(&shop).await.find(&format!("{name}{{server=\"eu-de\"}}"));
+    assert_eq!((shown("wiretoll_agent_behind").await, shown("wiretoll_agent_troubles").await), (None, None));
+    let mut agent = Agent::of(shop.app());
+    agent.work(shop.app()).await;
+    assert_eq!((shown("wiretoll_agent_behind").await, shown("wiretoll_agent_troubles").await), (Some(0.0), Some(0.0)));
+
+    let key = a_key();
+    let order = shop.buy_with(json!({ "serverId": "eu-de", "duration": 1, "wgPublicKey": key })).await;
+    assert!(shown("wiretoll_agent_behind").await > Some(0.0));
+    let said = json!(["nft refused: 10.9.0.2 is no map", format!("the peer {key} is there twice")]);
+    let report = Report { troubles: serde_json::from_value(said).unwrap(), ..agent.report() };
+    take_report(shop.app(), &eu_de(), &report).await.unwrap();
+    assert_eq!(shown("wiretoll_agent_troubles").await, Some(2.0));
+    let states = shop.app().store.server_states().await.unwrap();
+    let kept = states.iter().find(|state| state.id == eu_de()).unwrap().troubles.iter().map(Trouble::as_str);
+    let told: Vec<_> = kept.collect();
+    assert_eq!(told, ["nft refused: (left out) is no map", "the peer (left out)= is there twice"]);
+
+    agent.work(shop.app()).await;
+    assert_eq!((shown("wiretoll_agent_behind").await, shown("wiretoll_agent_troubles").await), (Some(0.0), Some(0.0)));
+    assert_eq!(shop.claim(json!({ "paymentHash": order.hash })).await.body["isProvisioned"], true);
 }
