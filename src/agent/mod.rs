@@ -222,15 +222,8 @@ impl Agent {
         let Some(state) = &self.state else { return Ok(()) };
         self.server.part_from(state.desired.peers.values()).await?;
         let now = self.time.map_or(state.seen_at, ServerTime::now);
-        match self.server.converge(&state.desired.terms, standing_at(state, now), now).await {
-            // Only another word of the control plane's can help.
-            Err(error @ ServerError::Impossible(_)) => {
-                self.troubles.server(Some(&error));
-                self.wants_everything = true;
-                return Ok(());
-            }
-            done => done?,
-        }
+        self.server.converge(&state.desired.terms, standing_at(state, now), now).await?;
+        self.troubles.left_out(self.server.left_out());
         crash_point!("restore.stands");
         tracing::info!(peers = state.desired.peers.len(), "what stood before was restored");
         self.applied = Some((state.desired.epoch, state.desired.revision));
@@ -251,12 +244,10 @@ impl Agent {
             // Told everything, it looks at everything.
             self.verify().await;
         }
-        let taken = self.take(update);
-        self.troubles.word(taken.as_ref().err());
-        match taken {
+        match self.take(update) {
             Ok(()) => self.converge().await,
             Err(invalid) => {
-                tracing::debug!(%invalid, "asking for everything");
+                tracing::warn!(%invalid, "the control plane's word does not fit; asking for everything");
                 self.wants_everything = true;
                 tokio::time::sleep(ASK_AGAIN_AFTER).await;
             }
@@ -270,10 +261,7 @@ impl Agent {
             Change::Delta(delta) => {
                 let state = self.state.as_mut().ok_or_else(|| Invalid::new("a delta before any snapshot"))?;
                 let removed = delta.remove.clone();
-                let mut desired = state.desired.clone();
-                desired.apply(delta)?;
-                self.server.check(&desired.peers)?;
-                state.desired = desired;
+                state.desired.apply(delta)?;
                 // What is taken away by name goes, whatever was kept for it.
                 state.withheld.retain(|id, _| !removed.contains(id));
                 yield_to(&mut state.withheld, state.desired.peers.values());
@@ -299,7 +287,6 @@ impl Agent {
     fn take_snapshot(&mut self, snapshot: Snapshot, now: Timestamp) -> Result<(), Invalid> {
         let removals_allowed = snapshot.removals_allowed;
         let desired = snapshot.checked()?;
-        self.server.check(&desired.peers)?;
         let mut withheld = Peers::new();
         if let Some(before) = self.state.take().filter(|_| !removals_allowed) {
             withheld = before.withheld;
@@ -331,6 +318,7 @@ impl Agent {
         }
         let revision = (state.desired.epoch, state.desired.revision);
         self.troubles.server(done.as_ref().err());
+        self.troubles.left_out(self.server.left_out());
         if self.server.counter_run() != run {
             is_stored = self.store();
         }

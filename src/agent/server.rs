@@ -14,6 +14,7 @@ use crate::config;
 use crate::crash::crash_point;
 use crate::domain::Invalid;
 use crate::domain::desired::{DesiredPeer, Peers, Terms};
+use crate::domain::impossible::leave_out_impossible;
 use crate::domain::interface_name::InterfaceName;
 use crate::domain::keys::{PrivateKey, PublicKey};
 use crate::domain::peer_diff::{PeerChange, PeerConfig, PeerStatus, diff};
@@ -44,6 +45,8 @@ pub struct Server {
     unflushed: BTreeSet<IpAddr>,
     /// What was counted by counters that are gone, for who asks next.
     parting: BTreeMap<Uuid, Counted>,
+    /// Peers that cannot be beside the others.
+    left_out: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +92,7 @@ impl Server {
             counter_run,
             unflushed: BTreeSet::new(),
             parting: BTreeMap::new(),
+            left_out: 0,
         }
     }
 
@@ -100,11 +104,6 @@ impl Server {
         self.counter_run
     }
 
-    /// Refuses peers that WireGuard could not hold together.
-    pub fn check(&self, peers: &Peers) -> Result<(), Invalid> {
-        diff(&configs(peers), &[], &self.public_key()).map(drop)
-    }
-
     /// An interface that somebody else made for something else is not ours to take.
     pub async fn refuse_foreign_interface(&mut self) -> Result<(), ServerError> {
         if self.interface.is_somebody_elses(&self.key).await? {
@@ -113,10 +112,16 @@ impl Server {
         Ok(())
     }
 
-    /// Makes the server have exactly these peers. After an error the next call looks at everything.
+    /// Of the peers that it was last to have, those that no server could have beside the others.
+    pub const fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// Makes the server have exactly these peers, as far as they can be. After an error the next call looks at everything.
     ///
     /// An address that passes from one to another is nobody's in between, until the flows of the first are forgotten.
-    pub async fn converge(&mut self, terms: &Terms, peers: Peers, now: Timestamp) -> Result<(), ServerError> {
+    pub async fn converge(&mut self, terms: &Terms, mut peers: Peers, now: Timestamp) -> Result<(), ServerError> {
+        self.left_out = leave_out_impossible(&mut peers, &self.public_key());
         let undisputed = match self.standing.take() {
             Some(standing) if standing.terms == *terms => {
                 let undisputed = without_heirs(&standing.peers, &peers);

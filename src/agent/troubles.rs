@@ -5,7 +5,6 @@ use std::error::Error;
 use std::io;
 
 use super::server::ServerError;
-use crate::domain::Invalid;
 use crate::domain::interface_name::InterfaceName;
 use crate::domain::trouble::Trouble;
 
@@ -20,13 +19,6 @@ impl Troubles {
         self.set("server", error.map(|error| with_causes(error)));
     }
 
-    /// What the control plane said and cannot be.
-    pub fn word(&mut self, invalid: Option<&Invalid>) {
-        let said =
-            |invalid| format!("what the service says of this server cannot be, and nothing was changed: {invalid}");
-        self.set("word", invalid.map(said));
-    }
-
     pub fn file(&mut self, error: Option<&io::Error>) {
         self.set("file", error.map(|error| format!("the agent's own file cannot be written: {error}")));
     }
@@ -38,6 +30,13 @@ impl Troubles {
              allow-removals` cuts them off"
         );
         self.set("removals", (peers > 0).then_some(said));
+    }
+
+    pub fn left_out(&mut self, peers: usize) {
+        let said = format!(
+            "{peers} peers are left out, because they have the server's own key, or another one's key, address or port"
+        );
+        self.set("impossible", (peers > 0).then_some(said));
     }
 
     /// Without forwarding the kernel drops every customer's packet.

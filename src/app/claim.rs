@@ -113,6 +113,8 @@ async fn deliver(app: &App, claim: &Claim, order: &Order, subscription: Uuid) ->
     if claim.public_key.is_some_and(|key| key != binding.public_key) {
         return Err(Error::Conflict(KEY_MISMATCH.into()));
     }
+    // Bound before anybody knew the server's key: nothing would answer to this config.
+    app.check_customer_key(binding.public_key)?;
     answer(app, order, subscription, (server, &peer), binding, claim.options).await
 }
 

@@ -67,7 +67,7 @@ pub async fn begin_epoch(app: &App, by: By<'_>) -> Result<(), Error> {
 }
 
 async fn snapshot(app: &App, server: &Server, state: &ServerState) -> Result<Update, Error> {
-    let peers = peers_after(app, server, FROM_THE_START).await?;
+    let peers = peers_after(app, server, state, FROM_THE_START).await?;
     let desired = Desired {
         epoch: state.epoch,
         revision: state.revision,
@@ -80,14 +80,19 @@ async fn snapshot(app: &App, server: &Server, state: &ServerState) -> Result<Upd
 }
 
 async fn delta(app: &App, server: &Server, state: &ServerState, known: Known) -> Result<Update, Error> {
-    let upsert = peers_after(app, server, known.revision).await?;
-    let remove = app.store.removed_peers(&server.id, known.revision).await?;
+    let upsert = peers_after(app, server, state, known.revision).await?;
+    let remove = app.store.removed_peers(&server.id, known.revision, state.key_of(server)).await?;
     let delta = Delta { epoch: state.epoch, base: known.revision, revision: state.revision, upsert, remove };
     Ok(Update { now: app.clock.now(), change: Change::Delta(delta) })
 }
 
-async fn peers_after(app: &App, server: &Server, revision: i64) -> Result<Vec<DesiredPeer>, Error> {
-    let peers = app.store.installed_peers(&server.id, revision).await?;
+async fn peers_after(
+    app: &App,
+    server: &Server,
+    state: &ServerState,
+    revision: i64,
+) -> Result<Vec<DesiredPeer>, Error> {
+    let peers = app.store.installed_peers(&server.id, revision, state.key_of(server)).await?;
     peers.into_iter().filter_map(|peer| desired_peer(app, server, peer).transpose()).collect()
 }
 

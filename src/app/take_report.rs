@@ -48,7 +48,9 @@ pub async fn take_report(app: &App, id: &ServerId, report: &Report) -> Result<He
     let state = server_state(app, id).await?;
     check_key(server, &state, report.public_key)?;
     check_alone(app, &state, report.agent_id)?;
-    hear(app, &state, report).await?;
+    let troubles = troubles(app, id, report).await?;
+    tell_news(id, &state.troubles, &troubles);
+    hear(app, &state, report, troubles).await?;
     if report.applied.is_some() {
         // Nothing is sold on a server that cannot do what is asked of it.
         app.server_keys.learn(id.clone(), report.public_key);
@@ -58,8 +60,19 @@ pub async fn take_report(app: &App, id: &ServerId, report: &Report) -> Result<He
     for usages in report.usage.chunks(USAGES_AT_ONCE) {
         store_usage(app, id, usages).await?;
     }
-    tell_news(id, &state.troubles, &report.troubles);
     compare(app, id, &state, report.applied.as_ref()).await
+}
+
+/// What the agent says that it cannot do, and what it is not even asked to do.
+async fn troubles(app: &App, id: &ServerId, report: &Report) -> Result<Vec<Trouble>, Error> {
+    let with_own_key = app.store.with_own_key(id, report.public_key).await?;
+    let ours = with_own_key.into_iter().map(|subscription| {
+        Trouble::new(&format!(
+            "the key of subscription {subscription} is the server's own, so it is left out: `wiretoll subscription rekey` \
+             gives it another"
+        ))
+    });
+    Ok(report.troubles.iter().cloned().chain(ours).take(MOST_TROUBLES).collect())
 }
 
 /// In the log once, when it begins; the metrics and `wiretoll server list` show it meanwhile.
@@ -73,7 +86,7 @@ fn tell_news(id: &ServerId, before: &[Trouble], now: &[Trouble]) {
 }
 
 fn check_key(server: &Server, state: &ServerState, key: PublicKey) -> Result<(), Error> {
-    match server.public_key.or(state.public_key) {
+    match state.key_of(server) {
         Some(known) if known != key => Err(Error::Conflict(format!(
             "the agent has another WireGuard key than server {} is sold with: give it the server's key with \
              `wiretoll agent key import`; customers' configs name that key",
@@ -92,7 +105,7 @@ fn check_alone(app: &App, state: &ServerState, agent: Uuid) -> Result<(), Error>
     Ok(())
 }
 
-async fn hear(app: &App, state: &ServerState, report: &Report) -> Result<(), Error> {
+async fn hear(app: &App, state: &ServerState, report: &Report, troubles: Vec<Trouble>) -> Result<(), Error> {
     let now = app.clock.now();
     let applied = report.applied.as_ref().filter(|applied| applied.epoch == state.epoch);
     let applied_revision = applied.map_or(-1, |applied| applied.revision.min(state.revision));
@@ -101,7 +114,7 @@ async fn hear(app: &App, state: &ServerState, report: &Report) -> Result<(), Err
         public_key: report.public_key,
         applied_revision,
         withheld_peers: i64::try_from(report.withheld.len()).unwrap_or(i64::MAX),
-        troubles: report.troubles.iter().take(MOST_TROUBLES).cloned().collect(),
+        troubles,
         at: now,
     };
     let mut tx = app.store.begin().await?;

@@ -3,6 +3,7 @@
 pub mod bolt11;
 pub mod desired;
 pub mod event;
+pub mod impossible;
 pub mod instance_key;
 pub mod interface_name;
 pub mod keys;

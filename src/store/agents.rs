@@ -9,7 +9,7 @@ use super::{Result, Store, Tx};
 use crate::domain::Invalid;
 use crate::domain::desired::Usage;
 use crate::domain::keys::PublicKey;
-use crate::domain::server::ServerId;
+use crate::domain::server::{Server, ServerId};
 use crate::domain::time::Timestamp;
 use crate::domain::trouble::Trouble;
 
@@ -36,6 +36,11 @@ pub struct ServerState {
 }
 
 impl ServerState {
+    /// The key of this server: as the configuration names it, or as its agent has reported it.
+    pub fn key_of(&self, server: &Server) -> Option<PublicKey> {
+        server.public_key.or(self.public_key)
+    }
+
     /// Changes of its peers that its agent has not applied.
     pub const fn behind(&self) -> i64 {
         self.revision - self.applied_revision

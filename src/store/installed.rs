@@ -10,6 +10,7 @@ use super::connections::Ask as _;
 use super::peers::{StoredPeer, stored_peer_from};
 use super::row::Record;
 use super::{Result, Store, Tx};
+use crate::domain::keys::PublicKey;
 use crate::domain::server::{ServerId, Slot};
 use crate::domain::time::Timestamp;
 
@@ -60,24 +61,34 @@ impl ChangesTold {
 const INSTALLED: &str = "SELECT peers.id AS id, peers.server_id AS server_id, slot, peers.public_key AS public_key, key_id, \
      sealed_preshared_key, target_port, throttled, ends_at, suspended_at FROM peers \
      JOIN subscriptions ON holder_kind = 'subscription' AND holder_id = subscriptions.id \
-     WHERE peers.server_id = $1 AND peers.public_key IS NOT NULL AND peers.revision > $2";
+     WHERE peers.server_id = $1 AND peers.public_key IS NOT NULL AND peers.revision > $2 AND peers.public_key <> $3";
 
 impl Store {
-    /// Peers with a key that changed after this revision; all of them after -1.
-    pub async fn installed_peers(&self, server: &ServerId, after: i64) -> Result<Vec<InstalledPeer>> {
-        let rows = sqlx::query(INSTALLED).bind(server.as_str()).bind(after).all_from(&self.reader).await?;
+    /// Peers with a key that changed after this revision; all of them after -1. None with the server's own key, which no
+    /// server can have.
+    pub async fn installed_peers(
+        &self,
+        server: &ServerId,
+        after: i64,
+        own: Option<PublicKey>,
+    ) -> Result<Vec<InstalledPeer>> {
+        let query = sqlx::query(INSTALLED).bind(server.as_str()).bind(after).bind(text_of(own));
+        let rows = query.all_from(&self.reader).await?;
         rows.iter().map(installed_peer_from).collect()
     }
 
-    /// Peers that were taken away after this revision and that no agent has confirmed, and those whose key was.
-    pub async fn removed_peers(&self, server: &ServerId, after: i64) -> Result<Vec<Uuid>> {
+    /// Peers that were taken away after this revision and that no agent has confirmed, those whose key was, and those
+    /// with the server's own.
+    pub async fn removed_peers(&self, server: &ServerId, after: i64, own: Option<PublicKey>) -> Result<Vec<Uuid>> {
         let rows = sqlx::query(
             "SELECT peer_id AS id FROM removed_peers WHERE server_id = $1 AND revision > $2 AND gone_at IS NULL \
              UNION ALL SELECT id FROM peers \
-             WHERE server_id = $1 AND revision > $2 AND public_key IS NULL AND generation > 0",
+             WHERE server_id = $1 AND revision > $2 AND public_key IS NULL AND generation > 0 \
+             UNION ALL SELECT id FROM peers WHERE server_id = $1 AND revision > $2 AND public_key = $3",
         )
         .bind(server.as_str())
         .bind(after)
+        .bind(text_of(own))
         .all_from(&self.reader)
         .await?;
         rows.iter().map(|row| Record::new("removed_peers", row).id("id")).collect()
@@ -95,6 +106,20 @@ impl Store {
         .optional_from(&self.reader)
         .await?;
         row.map(|row| Record::new("peers", &row).id("id")).transpose()
+    }
+
+    /// Subscriptions whose key is their server's own.
+    pub async fn with_own_key(&self, server: &ServerId, own: PublicKey) -> Result<Vec<Uuid>> {
+        let rows = sqlx::query(
+            "SELECT subscription_id AS id FROM subscription_keys JOIN peers ON holder_kind = 'subscription' \
+             AND holder_id = subscription_id AND peers.public_key = subscription_keys.public_key \
+             WHERE subscription_keys.public_key = $2 AND server_id = $1 ORDER BY subscription_id",
+        )
+        .bind(server.as_str())
+        .bind(own.to_string())
+        .all_from(&self.reader)
+        .await?;
+        rows.iter().map(|row| Record::new("subscription_keys", row).id("id")).collect()
     }
 
     /// How far a subscription's peer has come to its server; none while it has no key, or no slot.
@@ -233,6 +258,11 @@ pub(super) fn installation_from(record: &Record<'_>) -> Result<Installation> {
         applied_revision: record.integer("applied_revision")?,
         agent_seen_at: record.optional_time("agent_seen_at")?,
     })
+}
+
+/// No peer's where none is known.
+fn text_of(key: Option<PublicKey>) -> String {
+    key.map(|key| key.to_string()).unwrap_or_default()
 }
 
 fn installed_peer_from(row: &AnyRow) -> Result<InstalledPeer> {

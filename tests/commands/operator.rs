@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::place::{Place, text};
 use crate::program::run;
@@ -164,10 +165,11 @@ async fn a_change_is_called_done_where_the_server_s_agent_says_so() {
     {
         // It hears of the change while the command waits.
         let (agent, known) = (agent.clone(), applied.clone());
-        let obeyed = tokio::spawn(async move { agent.obey(&known, 30).await });
+        let mut obeyed = JoinSet::new();
+        obeyed.spawn(async move { agent.obey(&known, 30).await });
         let said = change(verb);
         assert!(said.contains(&format!("the agent of eu-de has confirmed it: {done}")), "{said}");
-        applied = obeyed.await.unwrap();
+        applied = obeyed.join_next().await.unwrap().unwrap();
     }
 }
 
@@ -188,7 +190,7 @@ impl Agent {
         let report = json!({
             "protocol": 1, "agent_id": "0190a8f2-0000-7000-8000-00000000000a",
             "public_key": "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=",
-            "applied": { "epoch": told["epoch"], "revision": told["revision"], "digest": null },
+            "applied": { "epoch": told.get("epoch"), "revision": told.get("revision"), "digest": null },
             "troubles": ["nft refused: 10.9.0.2"],
         });
         let said = self.0.post("http://agent/agent/v1/eu-de/report").json(&report).send().await.unwrap();

@@ -6,12 +6,15 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use wiretoll::app::find_subscription::SubscriptionName;
 use wiretoll::app::operator::Effect;
+use wiretoll::app::rekey::rekey;
 use wiretoll::app::suspend::{Traffic, set_traffic};
 use wiretoll::app::take_report::{AGENT_SILENCE, take_report};
 use wiretoll::app::{Error, Unavailable, release, subscription_status, unthrottle};
 use wiretoll::domain::desired::{Report, Usage};
 use wiretoll::domain::interface_name::InterfaceName;
 use wiretoll::domain::keys::{PrivateKey, PublicKey};
+use wiretoll::domain::lightning::PaymentHash;
+use wiretoll::domain::note::Note;
 use wiretoll::domain::server::Pool;
 use wiretoll::domain::time::{DAY, MINUTE, Timestamp};
 use wiretoll::lifecycle;
@@ -32,6 +35,7 @@ on_both_databases!(
     who_used_too_much_is_slowed_down_until_the_month_ends,
     scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody,
     a_second_agent_and_a_wrong_key_are_refused,
+    a_peer_with_the_server_s_own_key_is_left_out_alone,
     a_key_made_here_is_erased_a_day_after_it_was_used,
     a_poll_on_the_socket_sees_what_a_command_changed,
 );
@@ -309,6 +313,38 @@ async fn a_second_agent_and_a_wrong_key_are_refused(on: On) {
     assert!(matches!(&refused, Error::Conflict(why) if why.contains("another WireGuard key")), "{refused}");
     let newer = Report { protocol: 9, ..second.report() };
     assert!(matches!(take_report(shop.app(), &eu_de(), &newer).await, Err(Error::Invalid(_))));
+}
+
+/// Its customer had the key bound before it became the server's.
+async fn a_peer_with_the_server_s_own_key_is_left_out_alone(on: On) {
+    let mut shop = Shop::open(on).await;
+    let (key, hash) = bought(&shop).await;
+    bought(&shop).await;
+    shop.stop().await;
+    shop.config.servers[0].public_key = Some(PublicKey::parse(&key).unwrap());
+    shop.start().await;
+    let mut agent = an_agent(&shop).await;
+    assert_eq!(agent.peers().len(), 1);
+    let claim = shop.claim(json!({ "paymentHash": hash })).await;
+    assert_eq!((claim.status, claim.error()), (400, "ERR_INVALID_INPUT"), "{}", claim.body);
+    let troubles = async || {
+        let states = shop.app().store.server_states().await.unwrap();
+        states.into_iter().find(|state| state.id == eu_de()).unwrap().troubles
+    };
+    let [trouble] = &troubles().await[..] else { panic!("not one trouble") };
+    let subscription = shop.app().store.order_by_payment_hash(PaymentHash::parse(&hash).unwrap()).await.unwrap();
+    let subscription = subscription.unwrap().subscription_id.unwrap();
+    assert!(trouble.as_str().contains(&subscription.to_string()), "{trouble}");
+
+    // A change of its own, and one of somebody else.
+    set_traffic(shop.app(), SubscriptionName::Id(subscription), Traffic::Stops, None).await.unwrap();
+    bought(&shop).await;
+    assert_eq!((agent.work(shop.app()).await, agent.peers().len()), (Told::Delta, 2));
+    let other = PublicKey::parse(&a_key()).unwrap();
+    let note = Note::parse("it was the server's").unwrap();
+    rekey(shop.app(), SubscriptionName::Id(subscription), Some(other), &note).await.unwrap();
+    assert_eq!((agent.work(shop.app()).await, agent.peers().len()), (Told::Delta, 3));
+    assert!(troubles().await.is_empty());
 }
 
 async fn a_key_made_here_is_erased_a_day_after_it_was_used(on: On) {

@@ -1,8 +1,9 @@
 //! What an operator does to one subscription, and how it meets customers and the server's agent.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 use uuid::Uuid;
 use wiretoll::app::extend::extend;
 use wiretoll::app::find_subscription::SubscriptionName;

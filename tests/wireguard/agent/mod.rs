@@ -37,9 +37,9 @@ fn scenario_32_nobody_takes_a_customers_address() {
         let mut line = visit(&lab).await;
         let (a, b) = (control.peer(&lab.a), control.peer(&lab.b));
 
-        // By the control plane's word, which is refused as a whole.
+        // By the control plane's word: whoever would take it is left out.
         control.tell(&[a.clone(), DesiredPeer { address: a.address, ..b.clone() }]);
-        agent.says("overlap");
+        agent.says("left out");
         assert_eq!(lab.peers().await.len(), 1);
         line.say("A's address is A's").await.unwrap();
 
