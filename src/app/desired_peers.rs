@@ -71,7 +71,7 @@ async fn snapshot(app: &App, server: &Server, state: &ServerState) -> Result<Upd
     let desired = Desired {
         epoch: state.epoch,
         revision: state.revision,
-        terms: terms(server),
+        terms: Terms::of(server),
         peers: peers.into_iter().map(|peer| (peer.id, peer)).collect::<BTreeMap<_, _>>(),
     };
     let now = app.clock.now();
@@ -94,10 +94,6 @@ async fn peers_after(
 ) -> Result<Vec<DesiredPeer>, Error> {
     let peers = app.store.installed_peers(&server.id, revision, state.key_of(server)).await?;
     peers.into_iter().filter_map(|peer| desired_peer(app, server, peer).transpose()).collect()
-}
-
-fn terms(server: &Server) -> Terms {
-    Terms { listen_port: server.port, network: server.pool.network(), network6: server.network6 }
 }
 
 fn desired_peer(app: &App, server: &Server, installed: InstalledPeer) -> Result<Option<DesiredPeer>, Error> {

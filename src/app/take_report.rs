@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::desired_peers::{desired_peers, server_state};
+use super::desired_peers::{begin_epoch, desired_peers, server_state};
+use super::operator::By;
 use super::{App, Error, Unavailable, secrets};
 use crate::domain::Invalid;
 use crate::domain::desired::{Applied, Change, DesiredPeer, PROTOCOL, Report, Usage};
@@ -13,7 +14,7 @@ use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::PublicKey;
 use crate::domain::plan::BANDWIDTH_LIMIT_GB;
 use crate::domain::server::{Server, ServerId};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::{DAY, MINUTE, Timestamp};
 use crate::domain::trouble::Trouble;
 use crate::store::{AgentWord, ServerState, Tx};
 
@@ -25,6 +26,8 @@ const USAGES_AT_ONCE: usize = 100;
 const MOST_TROUBLES: usize = 20;
 /// A private key that was made here, from the first handshake with it.
 const KEPT_AFTER_HANDSHAKE: i64 = DAY;
+/// Whoever is not at one with a new epoch is not helped by another one.
+const NO_OTHER_EPOCH: i64 = 10 * MINUTE;
 /// 10^9 bytes, inner, up and down together.
 const BYTES_PER_GB: i64 = 1_000_000_000;
 
@@ -60,7 +63,7 @@ pub async fn take_report(app: &App, id: &ServerId, report: &Report) -> Result<He
     for usages in report.usage.chunks(USAGES_AT_ONCE) {
         store_usage(app, id, usages).await?;
     }
-    compare(app, id, &state, report.applied.as_ref()).await
+    compare(app, id, report.applied.as_ref()).await
 }
 
 /// What the agent says that it cannot do, and what it is not even asked to do.
@@ -223,16 +226,28 @@ pub fn month_of(now: Timestamp) -> String {
     now.to_string().chars().take(7).collect()
 }
 
-/// Whether what the agent says that stands there is what should, where both speak of the same revision.
-async fn compare(app: &App, id: &ServerId, state: &ServerState, applied: Option<&Applied>) -> Result<Heard, Error> {
+/// Whether what the agent has applied is what this database calls by the same revision.
+///
+/// If not, there are two histories of it: a backup was restored and changed since, as often as what it forgot. As where
+/// an agent is ahead, a new epoch begins, so that nobody is taken away whom only the other history knows.
+async fn compare(app: &App, id: &ServerId, applied: Option<&Applied>) -> Result<Heard, Error> {
+    let state = server_state(app, id).await?;
     let Some(applied) = applied.filter(|applied| applied.epoch == state.epoch) else { return Ok(Heard::Fine) };
-    let Some(digest) = &applied.digest else { return Ok(Heard::Fine) };
+    let Some(digest) = applied.digest.as_ref().filter(|_| applied.revision == state.revision) else {
+        return Ok(Heard::Fine);
+    };
     let Some(update) = desired_peers(app, id, None).await? else { return Ok(Heard::Fine) };
-    match update.change {
-        Change::Snapshot(snapshot) if snapshot.desired.revision == applied.revision && snapshot.sha256 != *digest => {
-            tracing::warn!(server = %id, "its agent has other peers than it should: everything is told again");
-            Ok(Heard::AskForEverything)
-        }
-        Change::Snapshot(_) | Change::Delta(_) => Ok(Heard::Fine),
+    let Change::Snapshot(snapshot) = update.change else { return Ok(Heard::Fine) };
+    let after = server_state(app, id).await?;
+    let has_moved_on = (after.epoch, after.revision) != (applied.epoch, applied.revision);
+    if has_moved_on || snapshot.sha256 == *digest {
+        return Ok(Heard::Fine);
     }
+    if app.clock.now().since(state.epoch_began_at) < NO_OTHER_EPOCH {
+        tracing::error!(server = %id, "its agent has other peers than it should: everything is told again");
+    } else {
+        tracing::error!(server = %id, "its agent has another history of this database: a backup was restored");
+        begin_epoch(app, By::Agent).await?;
+    }
+    Ok(Heard::AskForEverything)
 }

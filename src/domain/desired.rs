@@ -3,7 +3,7 @@
 //! An agent and its control plane tell each other these types as JSON; unknown fields are ignored. A list that is empty
 //! or cut off can never mean "remove all": a snapshot names its kind, its count and its digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::Invalid;
 use super::keys::{PresharedKey, PublicKey};
+use super::server::Server;
 use super::time::Timestamp;
 use super::trouble::Trouble;
 
@@ -47,6 +48,12 @@ pub struct Terms {
     /// The pool; its first address is the server's own.
     pub network: Ipv4Net,
     pub network6: Option<Ipv6Net>,
+}
+
+impl Terms {
+    pub fn of(server: &Server) -> Self {
+        Self { listen_port: server.port, network: server.pool.network(), network6: server.network6 }
+    }
 }
 
 /// All peers of a server at one revision.
@@ -131,9 +138,20 @@ impl Desired {
         for id in &delta.remove {
             self.peers.remove(id);
         }
+        self.yield_to_others(&delta.upsert);
         self.peers.extend(delta.upsert.into_iter().map(|peer| (peer.id, peer)));
         self.revision = delta.revision;
         Ok(())
+    }
+
+    /// Who has what somebody else gets now, and is not taken away by name, is not known there any more: another history
+    /// of the control plane's database sold it.
+    fn yield_to_others(&mut self, upsert: &[DesiredPeer]) {
+        let ids: HashSet<_> = upsert.iter().map(|peer| peer.id).collect();
+        let keys: HashSet<_> = upsert.iter().map(|peer| peer.public_key).collect();
+        let addresses: HashSet<_> = upsert.iter().map(|peer| peer.address).collect();
+        let is_taken = |peer: &DesiredPeer| keys.contains(&peer.public_key) || addresses.contains(&peer.address);
+        self.peers.retain(|id, peer| ids.contains(id) || !is_taken(peer));
     }
 
     /// SHA-256 over the terms and the peers as JSON in the order of their ids, in hexadecimal; revision and time are
@@ -365,6 +383,22 @@ mod tests {
         let mut state = desired(3, []);
         state.apply(delta(7, 3)).unwrap();
         assert_eq!(state.revision, 4);
+    }
+
+    #[test]
+    fn a_delta_gives_an_address_to_its_new_owner_alone() {
+        let mut state = desired(1, [peer(1, None), peer(2, None), peer(3, None)]);
+        let heir = DesiredPeer { id: Uuid::from_u128(9), ..peer(1, None) };
+        // These two exchange their addresses.
+        let (two, three) = (peer(2, None), peer(3, None));
+        let exchanged = [
+            DesiredPeer { address: three.address, public_port: three.public_port, ..two.clone() },
+            DesiredPeer { address: two.address, public_port: two.public_port, ..three },
+        ];
+        let upsert: Vec<_> = exchanged.into_iter().chain([heir]).collect();
+        let delta = Delta { epoch: state.epoch, base: 1, revision: 2, upsert: upsert.clone(), remove: vec![] };
+        state.apply(delta).unwrap();
+        assert_eq!(state.peers.into_values().collect::<Vec<_>>(), upsert);
     }
 
     #[test]

@@ -176,8 +176,12 @@ async fn check_database(config: &Config, clock: &Clock) -> Result<(), StartError
 /// The keys that the database depends on, and the pools that addresses were sold from.
 async fn reconcile_servers(tx: &mut Tx, config: &Config, keyring: &Keyring, now: Timestamp) -> Result<(), StartError> {
     tx.check_instance_keys(keyring, now).await?;
-    for server in &config.servers {
+    // In the order in which everybody locks them.
+    let mut servers: Vec<_> = config.servers.iter().collect();
+    servers.sort_by_key(|server| &server.id);
+    for server in servers {
         tx.sync_server(server, now).await?;
+        tx.tell_terms(server, config.holds).await?;
     }
     let missing =
         tx.servers_in_use().await?.into_iter().find(|id| config.servers.iter().all(|server| server.id != *id));

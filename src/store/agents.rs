@@ -19,6 +19,7 @@ pub struct ServerState {
     pub id: ServerId,
     /// Which life of the database the revisions belong to.
     pub epoch: Uuid,
+    pub epoch_began_at: Timestamp,
     /// Of the desired peers.
     pub revision: i64,
     /// A delta from an older revision would lack removals.
@@ -77,7 +78,7 @@ pub struct AgentWord {
     pub at: Timestamp,
 }
 
-const STATES: &str = "SELECT servers.id AS id, epoch, peer_revision, pruned_revision, applied_revision, public_key, \
+const STATES: &str = "SELECT servers.id AS id, epoch, began_at, peer_revision, pruned_revision, applied_revision, public_key, \
      agent_id, agent_seen_at, removals_allowed_until, withheld_peers, agent_troubles, drained_at FROM servers, database_epoch ORDER BY servers.id";
 
 impl Store {
@@ -248,6 +249,7 @@ fn state_from(row: &AnyRow) -> Result<ServerState> {
     Ok(ServerState {
         id: record.parsed("id", ServerId::parse(&record.text("id")?))?,
         epoch: record.id("epoch")?,
+        epoch_began_at: record.time("began_at")?,
         revision: record.integer("peer_revision")?,
         pruned_revision: record.integer("pruned_revision")?,
         applied_revision: record.integer("applied_revision")?,

@@ -5,7 +5,9 @@ use sqlx::AssertSqlSafe;
 use super::connections::Ask as _;
 use super::row::Record;
 use super::{Error, Result, Store, Tx};
+use crate::domain::desired::Terms;
 use crate::domain::server::{Pool, Server, ServerId};
+use crate::domain::subscription::Holds;
 use crate::domain::time::Timestamp;
 
 /// Rows of one statement: a large pool is entered in a moment.
@@ -86,6 +88,21 @@ impl Tx {
             return check_unmoved(&server.id, &server.pool, &record);
         }
         self.replace_pool(server).await
+    }
+
+    /// Terms that are not those that the server's agent was told last are a change of all of its peers: so it is told
+    /// everything anew, and does not seem to have other peers than it should.
+    pub async fn tell_terms(&mut self, server: &Server, holds: Holds) -> Result<()> {
+        let terms = format!("{:?}, {:?}, grace {}", Terms::of(server), server.public_key, holds.grace_millis);
+        sqlx::query(
+            "UPDATE servers SET told_terms = $2, peer_revision = peer_revision + 1, pruned_revision = peer_revision + 1 \
+             WHERE id = $1 AND (told_terms IS NULL OR told_terms <> $2)",
+        )
+        .bind(server.id.as_str())
+        .bind(terms)
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
     }
 
     /// Nothing was sold from the old pool, so no customer's address depends on it.

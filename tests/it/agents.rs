@@ -8,7 +8,7 @@ use wiretoll::app::find_subscription::SubscriptionName;
 use wiretoll::app::operator::Effect;
 use wiretoll::app::rekey::rekey;
 use wiretoll::app::suspend::{Traffic, set_traffic};
-use wiretoll::app::take_report::{AGENT_SILENCE, take_report};
+use wiretoll::app::take_report::{AGENT_SILENCE, Heard, take_report};
 use wiretoll::app::{Error, Unavailable, release, subscription_status, unthrottle};
 use wiretoll::domain::desired::{Report, Usage};
 use wiretoll::domain::interface_name::InterfaceName;
@@ -34,6 +34,8 @@ on_both_databases!(
     usage_counts_once_however_often_it_is_told,
     who_used_too_much_is_slowed_down_until_the_month_ends,
     scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody,
+    scenario_52_a_restored_database_that_has_caught_up_loses_nobody,
+    other_terms_are_a_change_like_any_other,
     a_second_agent_and_a_wrong_key_are_refused,
     a_peer_with_the_server_s_own_key_is_left_out_alone,
     a_key_made_here_is_erased_a_day_after_it_was_used,
@@ -292,6 +294,59 @@ async fn scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody(on: On) 
     assert_eq!(again.body["peer"]["presharedKey"], claimed.body["peer"]["presharedKey"]);
     assert_eq!(agent.work(shop.app()).await, Told::Delta);
     assert_eq!((agent.withheld.len(), agent.peers().len()), (1, 3));
+}
+
+/// It has come to the agent's revision by other purchases than the agent knows of.
+async fn scenario_52_a_restored_database_that_has_caught_up_loses_nobody(on: On) {
+    let mut shop = Shop::open(on).await;
+    bought(&shop).await;
+    let mut agent = an_agent(&shop).await;
+    shop.stop().await;
+    let backup = copy(&shop).await;
+    shop.start().await;
+    bought(&shop).await;
+    bought(&shop).await;
+    assert_eq!((agent.work(shop.app()).await, agent.peers().len()), (Told::Delta, 3));
+    let forgotten = agent.peers().into_iter().max_by_key(|peer| peer.address).unwrap().id;
+    shop.stop().await;
+    shop.config.database = backup;
+    shop.start().await;
+    shop.clock.advance(11 * MINUTE);
+    // The slot of the first of both is sold anew: who has it now, has it.
+    bought(&shop).await;
+    let revision = agent.desired.as_ref().unwrap().revision;
+    run(&mut connect(&shop).await, &format!("UPDATE servers SET peer_revision = {revision} WHERE id = 'eu-de'")).await;
+
+    let epoch = agent.desired.as_ref().unwrap().epoch;
+    assert_eq!(agent.poll(shop.app()).await, Told::Nothing, "the revision alone shows nothing");
+    assert_eq!(agent.say(shop.app()).await.unwrap(), Heard::AskForEverything);
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    assert_ne!(agent.desired.as_ref().unwrap().epoch, epoch);
+    assert_eq!(agent.withheld.keys().copied().collect::<Vec<_>>(), [forgotten]);
+    assert_eq!(agent.peers().len(), 3);
+    assert_eq!(agent.work(shop.app()).await, Told::Nothing, "one epoch is enough");
+    // An agent that is not at one with it all the same begins no other one each minute.
+    let now = agent.desired.as_ref().unwrap().epoch;
+    agent.desired.as_mut().unwrap().peers.clear();
+    assert_eq!(agent.say(shop.app()).await.unwrap(), Heard::AskForEverything);
+    assert_eq!(shop.app().store.server_states().await.unwrap()[0].epoch, now);
+}
+
+async fn other_terms_are_a_change_like_any_other(on: On) {
+    let mut shop = Shop::open(on).await;
+    bought(&shop).await;
+    let mut agent = an_agent(&shop).await;
+    let before = (agent.desired.as_ref().unwrap().epoch, agent.peer().traffic_until);
+    shop.stop().await;
+    shop.config.holds.grace_millis -= MINUTE;
+    shop.start().await;
+    shop.clock.advance(11 * MINUTE);
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    assert_eq!(agent.desired.as_ref().unwrap().epoch, before.0);
+    assert_eq!(agent.peer().traffic_until.map(|until| until.plus_millis(MINUTE)), before.1);
+    shop.stop().await;
+    shop.start().await;
+    assert_eq!(agent.work(shop.app()).await, Told::Nothing, "the same terms are no change");
 }
 
 async fn a_second_agent_and_a_wrong_key_are_refused(on: On) {
