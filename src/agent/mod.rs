@@ -285,13 +285,14 @@ impl Agent {
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot, now: Timestamp) -> Result<(), Invalid> {
-        let removals_allowed = snapshot.removals_allowed;
+        let (removals_allowed, taken_away) = (snapshot.removals_allowed, snapshot.taken_away.clone());
         let desired = snapshot.checked()?;
         let mut withheld = Peers::new();
         if let Some(before) = self.state.take().filter(|_| !removals_allowed) {
             withheld = before.withheld;
             withheld.extend(withhold_removals(&before.desired, &desired, now));
             yield_to(&mut withheld, desired.peers.values());
+            withheld.retain(|id, _| !taken_away.contains(id));
         }
         let (server_key, counter_run) = (self.server.public_key(), self.server.counter_run());
         self.state = Some(State { server_key, desired, withheld, seen_at: now, uptime: None, counter_run });

@@ -76,7 +76,8 @@ async fn snapshot(app: &App, server: &Server, state: &ServerState) -> Result<Upd
     };
     let now = app.clock.now();
     let removals_allowed = state.removals_allowed_until.is_some_and(|until| until > now);
-    Ok(Update { now, change: Change::Snapshot(Snapshot::new(desired, removals_allowed)) })
+    let taken_away = app.store.taken_away(&server.id, now.plus_millis(-app.shop.holds.hold_millis)).await?;
+    Ok(Update { now, change: Change::Snapshot(Snapshot::new(desired, removals_allowed, taken_away)) })
 }
 
 async fn delta(app: &App, server: &Server, state: &ServerState, known: Known) -> Result<Update, Error> {

@@ -156,7 +156,9 @@ async fn confirm_removals(
 async fn keep_slots(app: &App, tx: &mut Tx, state: &ServerState, report: &Report) -> Result<(), Error> {
     let Some(server) = app.shop.server(&state.id) else { return Ok(()) };
     for peer in &report.withheld {
-        let (Some(slot), Some(until)) = (server.pool.slot_of(peer.address), peer.traffic_until) else { continue };
+        let Some(slot) = server.pool.slot_of(peer.address) else { continue };
+        // A suspended one has no end: its slot rests from each word of it anew.
+        let until = peer.traffic_until.unwrap_or_else(|| app.clock.now());
         tx.rest_slot(&state.id, slot, until.plus_millis(app.shop.holds.quarantine_millis)).await?;
     }
     Ok(())

@@ -97,6 +97,9 @@ pub struct Snapshot {
     pub sha256: String,
     /// The operator said that many peers may go at once.
     pub removals_allowed: bool,
+    /// Peers that the operator took away, or their key: these are kept in no case.
+    #[serde(default)]
+    pub taken_away: Vec<Uuid>,
 }
 
 /// What changed since `base`.
@@ -110,8 +113,8 @@ pub struct Delta {
 }
 
 impl Snapshot {
-    pub fn new(desired: Desired, removals_allowed: bool) -> Self {
-        Self { count: desired.peers.len(), sha256: desired.digest(), desired, removals_allowed }
+    pub fn new(desired: Desired, removals_allowed: bool, taken_away: Vec<Uuid>) -> Self {
+        Self { count: desired.peers.len(), sha256: desired.digest(), desired, removals_allowed, taken_away }
     }
 
     /// The desired state, if all of it arrived.
@@ -176,10 +179,11 @@ const GUARDED_SHARE: usize = 5;
 ///
 /// Where the control plane's database begins a new epoch these are all of them: a restored backup forgot who paid since.
 /// Otherwise a snapshot that would remove more than 20 peers that still have time, and more than a fifth of all, waits
-/// for the operator. What somebody else has by now is never kept.
+/// for the operator. What somebody else has by now is never kept. A suspended peer has no time that ends: it passes
+/// nothing and keeps its place, until the operator lets it go.
 pub fn withhold_removals(before: &Desired, next: &Desired, now: Timestamp) -> Peers {
     let is_restored = before.epoch != next.epoch;
-    let has_time = |peer: &&DesiredPeer| peer.traffic_until.is_some_and(|until| until > now);
+    let has_time = |peer: &&DesiredPeer| peer.has_time(now);
     let is_missed = |peer: &&DesiredPeer| is_restored || !next.peers.contains_key(&peer.id);
     let missed: Vec<&DesiredPeer> = before.peers.values().filter(has_time).filter(is_missed).collect();
     let is_many = missed.len() > GUARDED_REMOVALS && missed.len() * GUARDED_SHARE > before.peers.len();
@@ -357,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_survives_its_json_and_a_cut_one_is_refused() {
-        let snapshot = Snapshot::new(desired(3, [peer(2, Some(5)), peer(3, None)]), false);
+        let snapshot = Snapshot::new(desired(3, [peer(2, Some(5)), peer(3, None)]), false, vec![]);
         let update = Update { now: Timestamp::from_millis(9), change: Change::Snapshot(snapshot) };
         let text = serde_json::to_string(&update).unwrap();
         assert!(text.starts_with(r#"{"now":9,"kind":"snapshot","#), "{text}");
@@ -430,14 +434,14 @@ mod tests {
         let next = Desired { epoch: Uuid::from_u128(8), ..desired(2, [peer(4, Some(3_000))]) };
         let kept = withhold_removals(&before, &next, now);
         let ids: Vec<Uuid> = kept.keys().copied().collect();
-        assert_eq!(ids, [Uuid::from_u128(1), Uuid::from_u128(4)]);
+        assert_eq!(ids, [Uuid::from_u128(1), Uuid::from_u128(3), Uuid::from_u128(4)]);
         // A renewal that is known after all ends that, and so does somebody else's address.
         let mut kept_then = kept.clone();
         yield_to(&mut kept_then, [peer(4, Some(9_000))].iter());
-        assert_eq!(kept_then.len(), 1);
+        assert_eq!(kept_then.len(), 2);
         let mut kept_then = kept;
         yield_to(&mut kept_then, [DesiredPeer { id: Uuid::from_u128(9), ..peer(4, Some(99_000)) }].iter());
-        assert_eq!(kept_then.len(), 1);
+        assert_eq!(kept_then.len(), 2);
     }
 
     proptest! {

@@ -94,6 +94,21 @@ impl Store {
         rows.iter().map(|row| Record::new("removed_peers", row).id("id")).collect()
     }
 
+    /// What the operator took away: peers of subscriptions that were revoked, unless they ended before `ended` anyway, and
+    /// peers whose key was taken. A server that withholds removals keeps none of them.
+    pub async fn taken_away(&self, server: &ServerId, ended: Timestamp) -> Result<Vec<Uuid>> {
+        let rows = sqlx::query(
+            "SELECT peer_id AS id FROM removed_peers JOIN subscriptions ON subscriptions.id = subscription_id \
+             WHERE removed_peers.server_id = $1 AND standing = 'revoked' AND ends_at > $2 \
+             UNION ALL SELECT id FROM peers WHERE server_id = $1 AND public_key IS NULL AND generation > 0",
+        )
+        .bind(server.as_str())
+        .bind(ended.millis())
+        .all_from(&self.reader)
+        .await?;
+        rows.iter().map(|row| Record::new("removed_peers", row).id("id")).collect()
+    }
+
     /// The subscription that this peer holds a slot for, where its key is not bound and never was.
     pub async fn keyless_holder(&self, server: &ServerId, slot: Slot, peer: Uuid) -> Result<Option<Uuid>> {
         let row = sqlx::query(

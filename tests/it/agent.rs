@@ -45,16 +45,18 @@ impl Agent {
         match update.change {
             Change::Delta(delta) => {
                 yield_to(&mut self.withheld, delta.upsert.iter());
+                self.withheld.retain(|id, _| !delta.remove.contains(id));
                 self.desired.as_mut().unwrap().apply(delta).unwrap();
                 Told::Delta
             }
             Change::Snapshot(snapshot) => {
-                let allowed = snapshot.removals_allowed;
+                let (allowed, taken_away) = (snapshot.removals_allowed, snapshot.taken_away.clone());
                 let next = snapshot.checked().unwrap();
                 self.withheld = match &self.desired {
                     Some(before) if !allowed => withhold_removals(before, &next, update.now),
                     _ => BTreeMap::new(),
                 };
+                self.withheld.retain(|id, _| !taken_away.contains(id));
                 self.desired = Some(next);
                 Told::Snapshot
             }

@@ -35,6 +35,7 @@ on_both_databases!(
     who_used_too_much_is_slowed_down_until_the_month_ends,
     scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody,
     scenario_52_a_restored_database_that_has_caught_up_loses_nobody,
+    scenario_52_a_suspended_customer_keeps_their_place_after_a_restore,
     other_terms_are_a_change_like_any_other,
     a_second_agent_and_a_wrong_key_are_refused,
     a_peer_with_the_server_s_own_key_is_left_out_alone,
@@ -330,6 +331,37 @@ async fn scenario_52_a_restored_database_that_has_caught_up_loses_nobody(on: On)
     agent.desired.as_mut().unwrap().peers.clear();
     assert_eq!(agent.say(shop.app()).await.unwrap(), Heard::AskForEverything);
     assert_eq!(shop.app().store.server_states().await.unwrap()[0].epoch, now);
+}
+
+/// Bought and suspended after the backup: no time of its ends, and its slot is sold to nobody.
+async fn scenario_52_a_suspended_customer_keeps_their_place_after_a_restore(on: On) {
+    let mut shop = Shop::open_with(on, |config| {
+        let server = &mut config.servers[0];
+        server.pool = Pool::new(server.pool.network(), 35_000, Some(2)).unwrap();
+    })
+    .await;
+    let mut agent = an_agent(&shop).await;
+    shop.stop().await;
+    let backup = copy(&shop).await;
+    shop.start().await;
+    let (key, _) = bought(&shop).await;
+    let name = SubscriptionName::PublicKey(PublicKey::parse(&key).unwrap());
+    set_traffic(shop.app(), name, Traffic::Stops, None).await.unwrap();
+    agent.work(shop.app()).await;
+    assert_eq!(agent.peer().traffic_until, None);
+
+    shop.stop().await;
+    shop.config.database = backup;
+    shop.start().await;
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    assert_eq!((agent.withheld.len(), agent.peer().public_key.to_string()), (1, key));
+    shop.advance(Duration::from_hours(23)).await;
+    agent.say(shop.app()).await.unwrap();
+    shop.advance(Duration::from_hours(23)).await;
+    bought(&shop).await;
+    assert_eq!(shop.create(json!({ "serverId": "eu-de", "duration": 1 })).await.status, 503, "the other slot rests");
+    agent.poll(shop.app()).await;
+    assert_eq!(agent.peers().len(), 2);
 }
 
 async fn other_terms_are_a_change_like_any_other(on: On) {

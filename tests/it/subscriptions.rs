@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
+use wiretoll::app::desired_peers::begin_epoch;
 use wiretoll::app::extend::extend;
 use wiretoll::app::find_subscription::SubscriptionName;
-use wiretoll::app::operator::Effect;
+use wiretoll::app::operator::{By, Effect};
 use wiretoll::app::port_holders::port_holders;
 use wiretoll::app::rekey::rekey;
 use wiretoll::app::release::release_ended_holds;
@@ -42,6 +43,7 @@ on_both_databases!(
     a_leaked_key_is_not_bound_again_by_its_server,
     a_port_s_holders_are_known_by_time,
     a_change_has_reached_its_server_by_the_agent_s_word_alone,
+    what_the_operator_took_away_is_kept_by_no_agent,
     subscriptions_are_found_by_every_name_and_listed_by_stage,
 );
 
@@ -363,6 +365,22 @@ async fn a_change_has_reached_its_server_by_the_agent_s_word_alone(on: On) {
     agent.withheld.clear();
     agent.say(shop.app()).await.unwrap();
     assert_eq!(reached().await, Reached::Server);
+}
+
+/// In a new epoch an agent keeps whom nobody names: but not whom the operator sent away.
+async fn what_the_operator_took_away_is_kept_by_no_agent(on: On) {
+    let shop = Shop::open(on).await;
+    let (revoked, leaked, other) = (customer(&shop).await, customer(&shop).await, customer(&shop).await);
+    let mut agent = Agent::of(shop.app());
+    agent.work(shop.app()).await;
+    revoke(shop.app(), revoked.name, &note()).await.unwrap();
+    rekey(shop.app(), leaked.name, None, &note()).await.unwrap();
+    begin_epoch(shop.app(), By::Operator(None)).await.unwrap();
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    assert!(agent.withheld.is_empty());
+    assert_eq!(agent.peer().public_key.to_string(), other.key);
+    let subscription = shop.app().store.subscription(revoked.id).await.unwrap().unwrap();
+    assert_eq!(wait_until_applied(shop.app(), &subscription).await.unwrap(), Reached::Server);
 }
 
 async fn subscriptions_are_found_by_every_name_and_listed_by_stage(on: On) {
