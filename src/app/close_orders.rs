@@ -63,6 +63,31 @@ pub enum Closing {
     NodeSilent,
 }
 
+/// What became of invoices that were to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenInvoices {
+    /// The node cancelled them, or had settled them.
+    pub closed: usize,
+    /// The node gave no clear answer; they end with their time.
+    pub open: usize,
+}
+
+/// Closes orders by the operator's word; the node is asked outside of any transaction.
+pub async fn close_all(app: &App, orders: &[Order]) -> OpenInvoices {
+    let mut invoices = OpenInvoices::default();
+    for order in orders {
+        match close(app, order).await {
+            Ok(Closing::Closed) => invoices.closed += 1,
+            Ok(Closing::Undecided | Closing::NodeSilent) => invoices.open += 1,
+            Err(error) => {
+                invoices.open += 1;
+                tracing::error!(order.id = %order.id, error = %error, "an order could not be closed");
+            }
+        }
+    }
+    invoices
+}
+
 /// Asks the node to close an order that is not paid yet, and does as it says.
 pub async fn close(app: &App, order: &Order) -> Result<Closing, Error> {
     crash_point!("close.before_cancel");

@@ -6,14 +6,13 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::close_orders::{Closing, close};
+use super::close_orders::{OpenInvoices, close_all};
 use super::find_subscription::{SubscriptionName, find_subscription};
 use super::operator::{By, Effect};
 use super::release::erase_key_made_here;
 use super::{App, Error};
 use crate::domain::event::{EventType, Subject};
 use crate::domain::note::Note;
-use crate::domain::order::Order;
 use crate::domain::subscription::Standing;
 use crate::domain::time::Timestamp;
 use crate::store::Tx;
@@ -22,10 +21,7 @@ use crate::store::Tx;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
     pub effect: Effect,
-    /// Invoices that the node cancelled, or had settled.
-    pub closed: usize,
-    /// Invoices that the node gave no clear answer about; they end with their time.
-    pub open: usize,
+    pub invoices: OpenInvoices,
 }
 
 /// Ends a subscription. A repeat cancels what is still open.
@@ -41,8 +37,7 @@ pub async fn revoke(app: &App, name: SubscriptionName, note: &Note) -> Result<Re
     let open = tx.orders_to_extend(found.id).await?;
     tx.commit().await?;
     app.server_changes.announce(&subscription.server_id);
-    let closed = close_all(app, &open).await;
-    Ok(Revocation { effect, closed, open: open.len() - closed })
+    Ok(Revocation { effect, invoices: close_all(app, &open).await })
 }
 
 async fn end(app: &App, tx: &mut Tx, id: Uuid, note: &Note, now: Timestamp) -> Result<(), Error> {
@@ -55,17 +50,4 @@ async fn end(app: &App, tx: &mut Tx, id: Uuid, note: &Note, now: Timestamp) -> R
     let data = By::Operator(Some(note)).tells(&json!({}));
     tx.record(app.new_id(), EventType::SubscriptionRevoked, Subject::Subscription(id), &data, now).await?;
     Ok(())
-}
-
-/// How many the node answered clearly about; it is asked outside of any transaction.
-async fn close_all(app: &App, open: &[Order]) -> usize {
-    let mut closed = 0;
-    for order in open {
-        match close(app, order).await {
-            Ok(Closing::Closed) => closed += 1,
-            Ok(Closing::Undecided | Closing::NodeSilent) => {}
-            Err(error) => tracing::error!(order.id = %order.id, error = %error, "an order could not be closed"),
-        }
-    }
-    closed
 }

@@ -157,8 +157,9 @@ async fn a_change_is_called_done_where_the_server_s_agent_says_so() {
     assert!(listed.ends_with("\neu-de: nft refused: (left out)\n"), "{listed}");
     let mut applied = agent.obey(&applied, 0).await;
     let said = change("suspend");
+    let none_open = "open invoices: 0 closed by LND, 0 that end with their time";
     let confirmed = "the agent of eu-de has confirmed it: none of its traffic passes";
-    assert_eq!(said, format!("it was suspended already; {confirmed}\n"));
+    assert_eq!(said, format!("it was suspended already; {none_open}; {confirmed}\n"));
 
     for (verb, done) in
         [("resume", "its traffic passes"), ("rekey", "its old key is gone"), ("revoke", "its peer is gone")]

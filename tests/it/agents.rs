@@ -481,7 +481,7 @@ async fn a_poll_on_the_socket_sees_what_a_command_changed(on: On) {
     let command = lifecycle::operate(&shop.config, shop.clock.clone()).await.unwrap();
     let name = SubscriptionName::PublicKey(PublicKey::parse(&key).unwrap());
     let (told, done) = tokio::join!(get(next + "&wait=60"), set_traffic(&command, name, Traffic::Stops, None));
-    assert_eq!((told.status().as_u16(), done.unwrap()), (200, Effect::Now));
+    assert_eq!((told.status().as_u16(), done.unwrap().effect), (200, Effect::Now));
     let told: Value = told.json().await.unwrap();
     assert_eq!((&told["kind"], &told["upsert"][0]["traffic_until"]), (&json!("delta"), &Value::Null));
     command.store.close().await;

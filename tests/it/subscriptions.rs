@@ -37,6 +37,7 @@ on_both_databases!(
     a_suspended_subscription_has_no_traffic_and_keeps_its_place,
     scenario_38_a_revoked_subscription_ends_on_its_server_and_at_lnd,
     a_payment_that_settles_after_a_revocation_is_a_refund_that_is_due,
+    a_payment_from_before_a_suspension_counts_in_full_and_lets_nothing_pass,
     a_node_that_is_down_does_not_keep_from_revoking,
     another_key_is_bound_in_place,
     without_a_key_the_next_claim_binds_one,
@@ -140,26 +141,24 @@ async fn a_suspended_subscription_has_no_traffic_and_keeps_its_place(on: On) {
     let renewal = Bought::from(shop.renew(&one.key, 1).await.body);
     let suspend = async || set_traffic(shop.app(), one.name, Traffic::Stops, Some(&note())).await;
     let resume = async || set_traffic(shop.app(), one.name, Traffic::PassesAgain, None).await;
-    assert_eq!((suspend().await.unwrap(), suspend().await.unwrap()), (Effect::Now, Effect::Before));
+    let (first, again) = (suspend().await.unwrap(), suspend().await.unwrap());
+    assert_eq!((first.effect, first.invoices.closed, first.invoices.open), (Effect::Now, 1, 0));
+    assert_eq!((again.effect, again.invoices.closed, again.invoices.open), (Effect::Before, 0, 0));
+    assert!(!wiretoll_pays(&shop, &renewal).await, "its invoice is cancelled");
     assert_eq!(agent.work(shop.app()).await, Told::Delta);
     assert_eq!((agent.peer().traffic_until, agent.peer().address), (None, before.address));
     let status = shop.status(&one.key).await;
     assert_eq!((&status.body["status"], &status.body["vpn_port"]), (&json!("disabled"), &json!(before.public_port)));
     assert_eq!(shop.claim(json!({ "paymentHash": one.order.hash })).await.status, 200);
-    // More of it is not sold; what was ordered before counts in full, and lets nothing pass.
+    // More of it is not sold.
     let create = json!({ "serverId": "eu-de", "duration": 1, "wgPublicKey": one.key });
     for refused in [shop.renew(&one.key, 1).await, shop.create(create).await] {
         assert_eq!((refused.status, refused.error()), (403, "ERR_FORBIDDEN"), "{}", refused.body);
     }
-    shop.pay(&renewal.invoice).await;
-    shop.until_paid(&renewal.hash).await;
-    assert_eq!(shop.status(&one.key).await.body["status"], "disabled");
+    let (first, again) = (resume().await.unwrap(), resume().await.unwrap());
+    assert_eq!((first.effect, again.effect), (Effect::Now, Effect::Before));
     agent.work(shop.app()).await;
-    assert_eq!(agent.peer().traffic_until, None);
-
-    assert_eq!((resume().await.unwrap(), resume().await.unwrap()), (Effect::Now, Effect::Before));
-    agent.work(shop.app()).await;
-    assert!(agent.peer().traffic_until > before.traffic_until, "as long as it lasts now");
+    assert_eq!(agent.peer().traffic_until, before.traffic_until, "its time ran on");
     assert_eq!(shop.status(&one.key).await.body["status"], "enabled");
     assert_eq!(last_event(&shop, one.name).await.0, "subscription.resumed");
     shop.advance(Duration::from_hours(31 * 24)).await;
@@ -174,7 +173,7 @@ async fn scenario_38_a_revoked_subscription_ends_on_its_server_and_at_lnd(on: On
     agent.work(shop.app()).await;
     let renewal = Bought::from(shop.renew(&one.key, 1).await.body);
     let revocation = revoke(shop.app(), one.name, &note()).await.unwrap();
-    assert_eq!((revocation.effect, revocation.closed, revocation.open), (Effect::Now, 1, 0));
+    assert_eq!((revocation.effect, revocation.invoices.closed, revocation.invoices.open), (Effect::Now, 1, 0));
     assert!(!wiretoll_pays(&shop, &renewal).await, "its invoice is cancelled");
 
     assert_eq!(
@@ -212,10 +211,30 @@ async fn a_payment_that_settles_after_a_revocation_is_a_refund_that_is_due(on: O
     shop.rest().await;
     shop.pay(&renewal.invoice).await;
     let revocation = revoke(shop.app(), one.name, &note()).await.unwrap();
-    assert_eq!((revocation.closed, revocation.open), (1, 0), "LND's word was that it is paid");
+    assert_eq!((revocation.invoices.closed, revocation.invoices.open), (1, 0), "LND's word was that it is paid");
     let payment = shop.app().store.payment(Provider::Lightning, &renewal.hash).await.unwrap().unwrap();
     assert_eq!(payment.outcome, Outcome::RefundDue);
     assert_eq!(shop.app().store.grants(one.id).await.unwrap().len(), 1);
+}
+
+/// The same for a suspension: the money is there, so the time is.
+async fn a_payment_from_before_a_suspension_counts_in_full_and_lets_nothing_pass(on: On) {
+    let mut shop = Shop::open(on).await;
+    let one = customer(&shop).await;
+    let renewal = Bought::from(shop.renew(&one.key, 1).await.body);
+    let before = ends_at(&shop, &one).await;
+    shop.rest().await;
+    let mut agent = Agent::of(shop.app());
+    agent.work(shop.app()).await;
+    shop.pay(&renewal.invoice).await;
+    let stopped = set_traffic(shop.app(), one.name, Traffic::Stops, None).await.unwrap();
+    assert_eq!((stopped.invoices.closed, stopped.invoices.open), (1, 0), "LND's word was that it is paid");
+    assert_eq!(ends_at(&shop, &one).await, before.plus_months(1).unwrap());
+    agent.work(shop.app()).await;
+    assert_eq!(agent.peer().traffic_until, None);
+    set_traffic(shop.app(), one.name, Traffic::PassesAgain, None).await.unwrap();
+    agent.work(shop.app()).await;
+    assert!(agent.peer().traffic_until > Some(before));
 }
 
 async fn a_node_that_is_down_does_not_keep_from_revoking(on: On) {
@@ -224,9 +243,9 @@ async fn a_node_that_is_down_does_not_keep_from_revoking(on: On) {
     let renewal = Bought::from(shop.renew(&one.key, 1).await.body);
     shop.node.inject(Fault::LoseReplies { method: Method::CancelInvoice, count: 1 }).await.unwrap();
     let first = revoke(shop.app(), one.name, &note()).await.unwrap();
-    assert_eq!((first.effect, first.closed, first.open), (Effect::Now, 0, 1));
+    assert_eq!((first.effect, first.invoices.closed, first.invoices.open), (Effect::Now, 0, 1));
     let again = revoke(shop.app(), one.name, &note()).await.unwrap();
-    assert_eq!((again.effect, again.closed, again.open), (Effect::Before, 1, 0));
+    assert_eq!((again.effect, again.invoices.closed, again.invoices.open), (Effect::Before, 1, 0));
     assert!(!wiretoll_pays(&shop, &renewal).await);
 }
 

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::app::App;
+use crate::app::close_orders::OpenInvoices;
 use crate::app::extend::extend;
 use crate::app::find_subscription::SubscriptionName;
 use crate::app::operator::Effect;
@@ -41,12 +42,10 @@ pub struct Extend {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The status of its key says `disabled`. It says whether the server has done it. A repeat asks again.
-
-\
-    Example:
-  wiretoll subscription suspend 0190a8f2-0000-7000-8000-00000000000a \
-    --note \"sends spam, wrote to them\""
+    after_help = "The status of its key says `disabled`. Nothing more of it is sold meanwhile: open invoices are \
+    cancelled at LND, and a payment that settles all the same extends it in full. It says whether the server has done \
+    it; a repeat asks again.\n\n\
+    Example:\n  wiretoll subscription suspend 0190a8f2-0000-7000-8000-00000000000a \\\n    --note \"sends spam, wrote to them\""
 )]
 pub struct Suspend {
     #[command(flatten)]
@@ -115,6 +114,10 @@ impl Which {
     }
 }
 
+fn invoices(of: OpenInvoices) -> String {
+    format!("open invoices: {} closed by LND, {} that end with their time", of.closed, of.open)
+}
+
 impl Extend {
     pub async fn run(&self) -> anyhow::Result<()> {
         let span = match (self.days, self.months) {
@@ -133,11 +136,13 @@ impl Suspend {
     pub async fn run(&self) -> anyhow::Result<()> {
         let app = self.which.app().await?;
         let stopped = set_traffic(&app, self.which.subscription, Traffic::Stops, Some(&self.which.note)).await;
-        let done = match stopped.context(UNCHANGED)? {
+        let stopped = stopped.context(UNCHANGED)?;
+        let what = match stopped.effect {
             Effect::Now => "suspended",
             Effect::Before => "it was suspended already",
         };
-        self.which.tell(&app, Told { done, means: "none of its traffic passes", takes: Takes::Traffic }).await
+        let done = format!("{what}; {}", invoices(stopped.invoices));
+        self.which.tell(&app, Told { done: &done, means: "none of its traffic passes", takes: Takes::Traffic }).await
     }
 }
 
@@ -145,7 +150,7 @@ impl Resume {
     pub async fn run(&self) -> anyhow::Result<()> {
         let app = self.which.app().await?;
         let resumed = set_traffic(&app, self.which.subscription, Traffic::PassesAgain, Some(&self.which.note)).await;
-        let done = match resumed.context(UNCHANGED)? {
+        let done = match resumed.context(UNCHANGED)?.effect {
             Effect::Now => "resumed",
             Effect::Before => "it was not suspended",
         };
@@ -162,8 +167,7 @@ impl Revoke {
             Effect::Now => "revoked",
             Effect::Before => "it was revoked already",
         };
-        let (closed, open) = (revocation.closed, revocation.open);
-        let done = format!("{what}; open invoices: {closed} closed by LND, {open} that end with their time");
+        let done = format!("{what}; {}", invoices(revocation.invoices));
         self.which.tell(&app, Told { done: &done, means: "its peer is gone", takes: Takes::Traffic }).await
     }
 }
