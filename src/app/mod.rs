@@ -41,6 +41,7 @@ pub mod show_subscription;
 pub mod silent_agents;
 pub mod subscription_status;
 pub mod suspend;
+pub mod take_over;
 pub mod take_report;
 pub mod unthrottle;
 pub mod wait_installed;
@@ -150,7 +151,9 @@ pub enum Unavailable {
     NodeDown(String),
     #[error("the Lightning node takes no new invoices, though it answers otherwise: it has to be restarted")]
     NodeHangs,
-    #[error("another agent speaks for server {0}; stop that one, or wait until it was silent for 90 s")]
+    #[error(
+        "another agent speaks for server {0}; stop that one, then wait for 90 s or run `wiretoll server takeover {0}`"
+    )]
     AnotherAgent(ServerId),
     #[error("this payment could not be delivered: a refund is due; write to the operator with your payment hash")]
     RefundDue,

@@ -1,4 +1,4 @@
-//! `server list`, `server drain`, `server undrain` and `server allow-removals`. They run beside a service.
+//! `server list`, `drain`, `undrain`, `allow-removals` and `takeover`. They run beside a service.
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -9,6 +9,7 @@ use super::{ConfigFile, output, parse};
 use crate::app::allow_removals::allow_removals;
 use crate::app::drain::{Sales, set_sales};
 use crate::app::operator::Effect;
+use crate::app::take_over::{Successor, take_over};
 use crate::clock::Clock;
 use crate::domain::keys::PublicKey;
 use crate::domain::note::Note;
@@ -27,6 +28,8 @@ pub enum ServerCommand {
     Undrain(Undrain),
     /// Lets a server's agent take many peers away at once, for ten minutes.
     AllowRemovals(AllowRemovals),
+    /// Lets another machine's agent speak for a server at once, or says that it has none any more.
+    Takeover(Takeover),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +80,26 @@ pub struct AllowRemovals {
     word: Word,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Only one agent may speak for a server, and another one waits until it was silent for 90 s. Stop the old one first \
+    and bring its\nkey to the new machine (`wiretoll agent key`); then this lets the new one in at once. Until it speaks \
+    nothing counts as\ninstalled. Every slot stays with its customer, and slots of peers that were taken away stay taken until \
+    the new agent\nsays that they are gone.\n\n\
+    With --no-agent nobody will say so: these slots rest from now, and then they are sold again, so see to it that the \
+    old\nmachine is off, or its peers are gone. What is sold from now on is for you to set up by hand, and the server's \
+    public_key\nmust be in the configuration.\n\n\
+    Example: the machine burnt down, and its successor has the key\n  \
+    wiretoll server takeover eu-de --note \"moved to the new machine\""
+)]
+pub struct Takeover {
+    #[command(flatten)]
+    word: Word,
+    /// No agent speaks for it any more.
+    #[arg(long)]
+    no_agent: bool,
+}
+
 /// About which server, and why.
 #[derive(Debug, Args)]
 struct Word {
@@ -96,6 +119,8 @@ impl ServerCommand {
             Self::Drain(Drain { word }) => word.set_sales(Sales::Stop).await,
             Self::Undrain(Undrain { word }) => word.set_sales(Sales::Resume).await,
             Self::AllowRemovals(AllowRemovals { word }) => word.allow_removals().await,
+            Self::Takeover(Takeover { word, no_agent: false }) => word.take_over(Successor::Agent).await,
+            Self::Takeover(Takeover { word, no_agent: true }) => word.take_over(Successor::Operator).await,
         }
     }
 }
@@ -112,6 +137,21 @@ impl Word {
         };
         let already = if done == Effect::Before { "already " } else { "" };
         output::print(format_args!("server {} is {already}{state}", self.server))
+    }
+
+    async fn take_over(&self, successor: Successor) -> anyhow::Result<()> {
+        let app = lifecycle::operate(&self.config.load_beside_database()?, Clock::System).await?;
+        let freed = take_over(&app, &self.server, successor, self.note.as_ref()).await;
+        app.store.close().await;
+        let freed = freed.context("nothing was changed")?;
+        match successor {
+            Successor::Agent => {
+                output::print(format_args!("the next agent that speaks for {} is its agent", self.server))
+            }
+            Successor::Operator => {
+                output::print(format_args!("server {} has no agent; {freed} slots rest from now", self.server))
+            }
+        }
     }
 
     async fn allow_removals(&self) -> anyhow::Result<()> {

@@ -38,6 +38,8 @@ pub enum EventType {
     ServerDrained,
     ServerUndrained,
     ServerRemovalsAllowed,
+    /// Its agent was forgotten: another one speaks for it, or none.
+    ServerTakenOver,
     /// What its agent has is compared anew, because the database was restored.
     ServerEpochBegan,
     ClaimBound,
@@ -89,6 +91,7 @@ impl EventType {
             Self::ServerUndrained => "server.undrained",
             Self::ServerRemovalsAllowed => "server.removals_allowed",
             Self::ServerEpochBegan => "server.epoch_began",
+            Self::ServerTakenOver => "server.taken_over",
             Self::ClaimBound => "claim.bound",
             Self::ClaimKeyErased => "claim.key_erased",
         }

@@ -154,6 +154,28 @@ impl Tx {
         Ok(())
     }
 
+    /// Whoever speaks next is the server's agent, and nothing counts as installed before it says so; false where there is
+    /// no such server.
+    pub async fn forget_agent(&mut self, server: &ServerId) -> Result<bool> {
+        let forgotten = sqlx::query(
+            "UPDATE servers SET agent_id = NULL, applied_revision = -1, withheld_peers = 0, agent_troubles = '[]' \
+             WHERE id = $1",
+        )
+        .bind(server.as_str())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(forgotten.rows_affected() == 1)
+    }
+
+    /// No agent speaks for the server any more. One that does again all the same is told everything.
+    pub async fn end_agent(&mut self, server: &ServerId) -> Result<()> {
+        sqlx::query("UPDATE servers SET agent_seen_at = NULL, pruned_revision = peer_revision WHERE id = $1")
+            .bind(server.as_str())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
     /// Peers whose removal this revision of the agent's covers and that nobody has confirmed.
     pub async fn awaited_removals(&mut self, server: &ServerId, applied: i64) -> Result<Vec<Uuid>> {
         let rows = sqlx::query(

@@ -108,7 +108,7 @@ async fn scenario_52_an_orphan_is_adopted_beside_the_service() {
 #[test]
 fn the_operator_s_verbs_teach_themselves() {
     let folder = TempDir::new().unwrap();
-    let of_servers = ["list", "drain", "undrain", "allow-removals"].map(|verb| ["server", verb]);
+    let of_servers = ["list", "drain", "undrain", "allow-removals", "takeover"].map(|verb| ["server", verb]);
     let of_subscriptions = ["list", "show", "extend", "suspend", "resume", "revoke", "rekey", "port"];
     let of_subscriptions = of_subscriptions.map(|verb| ["subscription", verb]);
     let of_money =

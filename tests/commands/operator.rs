@@ -31,9 +31,19 @@ async fn servers_and_subscriptions_are_operated_beside_the_service() {
     assert!(ok(&["server", "list"]).contains("never"), "no agent spoke");
     ok(&["server", "undrain", "eu-de"]);
     ok(&["server", "allow-removals", "eu-de"]);
+    assert_eq!(ok(&["server", "takeover", "eu-de"]), "the next agent that speaks for eu-de is its agent\n");
+    let said = ok(&["server", "takeover", "eu-de", "--no-agent", "--note", "by hand"]);
+    assert_eq!(said, "server eu-de has no agent; 0 slots rest from now\n");
     ok(&["db", "restored", "--note", "a trial"]);
     let told = ok(&["explain", "eu-de"]);
-    for event in ["server.drained", "the contract ends", "server.removals_allowed", "server.epoch_began", "a trial"] {
+    for event in [
+        "server.drained",
+        "the contract ends",
+        "server.removals_allowed",
+        "server.taken_over",
+        "server.epoch_began",
+        "a trial",
+    ] {
         assert!(told.contains(event), "{event}: {told}");
     }
 

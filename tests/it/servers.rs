@@ -7,13 +7,17 @@ use wiretoll::app::Error;
 use wiretoll::app::allow_removals::allow_removals;
 use wiretoll::app::desired_peers::begin_epoch;
 use wiretoll::app::drain::{Sales, set_sales};
+use wiretoll::app::find_subscription::SubscriptionName;
 use wiretoll::app::operator::{By, Effect};
+use wiretoll::app::revoke::revoke;
 use wiretoll::app::silent_agents::silent_agents;
+use wiretoll::app::take_over::{Successor, take_over};
 use wiretoll::app::take_report::take_report;
 use wiretoll::domain::desired::Report;
 use wiretoll::domain::event::Subject;
 use wiretoll::domain::note::Note;
 use wiretoll::domain::server::ServerId;
+use wiretoll::domain::time::DAY;
 use wiretoll::domain::trouble::Trouble;
 
 use crate::agent::{Agent, Told, eu_de};
@@ -28,6 +32,7 @@ on_both_databases!(
     a_new_epoch_is_told_to_every_agent,
     a_silent_agent_is_told_of,
     an_agent_that_is_behind_or_in_trouble_is_told_of,
+    another_machine_takes_a_server_over_or_none,
 );
 
 async fn listed(shop: &Shop) -> Vec<Value> {
@@ -154,4 +159,41 @@ async fn an_agent_that_is_behind_or_in_trouble_is_told_of(on: On) {
     agent.work(shop.app()).await;
     assert_eq!((shown("wiretoll_agent_behind").await, shown("wiretoll_agent_troubles").await), (Some(0.0), Some(0.0)));
     assert_eq!(shop.claim(json!({ "paymentHash": order.hash })).await.body["isProvisioned"], true);
+}
+
+async fn another_machine_takes_a_server_over_or_none(on: On) {
+    let mut shop = Shop::open_with(on, crate::slots::one_slot).await;
+    let key = a_key();
+    let order = shop.buy_with(json!({ "serverId": "eu-de", "duration": 1, "wgPublicKey": key })).await;
+    shop.rest().await;
+    let mut first = Agent::of(shop.app());
+    first.work(shop.app()).await;
+    let mut second = Agent::of(shop.app());
+    assert!(matches!(second.say(shop.app()).await, Err(Error::Unavailable(_))));
+    take_over(shop.app(), &eu_de(), Successor::Agent, None).await.unwrap();
+    let id = shop.stored(&order).await.subscription_id.unwrap();
+    let is_installed = async || shop.app().store.installation(id).await.unwrap().unwrap().is_installed();
+    assert!(!is_installed().await, "the new machine has not said so");
+    second.work(shop.app()).await;
+    assert!(is_installed().await);
+    assert!(matches!(first.say(shop.app()).await, Err(Error::Unavailable(_))));
+
+    let note = Note::parse("the machine is gone").unwrap();
+    revoke(shop.app(), SubscriptionName::Id(id), &note).await.unwrap();
+    assert_eq!(shop.occupancy().await.held, 1);
+    assert_eq!(take_over(shop.app(), &eu_de(), Successor::Agent, None).await.unwrap(), 0);
+    assert_eq!(shop.occupancy().await.held, 1, "the next agent will say that the peer is gone");
+    assert_eq!(take_over(shop.app(), &eu_de(), Successor::Operator, Some(&note)).await.unwrap(), 1);
+    let occupancy = shop.occupancy().await;
+    assert!(occupancy.held == 0 && !occupancy.has_free, "its slot rests: {occupancy:?}");
+    shop.clock.advance(DAY);
+    assert!(shop.occupancy().await.has_free);
+    let events = shop.app().store.events_of(Subject::Server(&eu_de())).await.unwrap();
+    let last = events.last().unwrap();
+    assert_eq!((last.event_type.as_str(), &last.data["slotsFreed"]), ("server.taken_over", &json!(1)));
+    // One that speaks for it again is told everything.
+    assert_eq!(first.work(shop.app()).await, Told::Snapshot);
+    assert!(first.peers().is_empty());
+    let nowhere = ServerId::parse("nowhere").unwrap();
+    assert!(matches!(take_over(shop.app(), &nowhere, Successor::Agent, None).await, Err(Error::NotFound(_))));
 }
