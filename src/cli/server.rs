@@ -37,9 +37,7 @@ pub enum ServerCommand {
     after_help = "APPLIED is the revision of its peers that the agent has installed, of the one that it is to have; \
     BEHIND is how many changes that is. TROUBLES are told below the list. WITHHELD peers are those that it keeps \
     although they are not to be there any more, because they are many at once: see \
-    `wiretoll server allow-removals --help`.
-
-\
+    `wiretoll server allow-removals --help`.\n\n\
     Example:\n  wiretoll server list --json"
 )]
 pub struct List {

@@ -13,6 +13,7 @@ use wiretoll::clock::Clock;
 use wiretoll::domain::desired::{Change, Desired, DesiredPeer, Report, Snapshot, Terms, Update};
 use wiretoll::domain::keys::PresharedKey;
 use wiretoll::domain::time::Timestamp;
+use wiretoll::domain::trouble::Trouble;
 
 use crate::lab::{LISTEN_PORT, Lab, Node, PUBLIC, PUBLIC6, done};
 use crate::process::{Process, command};
@@ -86,7 +87,7 @@ impl ControlPlane {
     }
 
     pub fn troubles(&self) -> String {
-        self.with(|told| told.reports.last().map(|report| report.troubles.join("; ")).unwrap_or_default())
+        self.with(|told| told.reports.last().map(|report| words(&report.troubles)).unwrap_or_default())
     }
 
     /// Sold for an hour, counted from what it says that the time is.
@@ -103,6 +104,10 @@ impl ControlPlane {
             throttled: false,
         }
     }
+}
+
+fn words(troubles: &[Trouble]) -> String {
+    troubles.iter().map(Trouble::as_str).collect::<Vec<_>>().join("; ")
 }
 
 async fn accept(listener: UnixListener, told: Arc<Mutex<Told>>) {
@@ -154,6 +159,6 @@ fn news(request: &str, told: &Told) -> Option<String> {
     if request.contains(&format!("since={} ", told.desired.revision)) {
         return None;
     }
-    let change = Change::Snapshot(Snapshot::new(told.desired.clone(), false));
+    let change = Change::Snapshot(Snapshot::new(told.desired.clone(), false, Vec::new()));
     Some(serde_json::to_string(&Update { now: told.now(), change }).unwrap())
 }
