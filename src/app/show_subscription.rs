@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
+use super::bandwidth::month_of;
 use super::find_subscription::{SubscriptionName, find_subscription};
-use super::take_report::month_of;
 use super::{App, Error};
 use crate::domain::event::{Event, Subject};
 use crate::domain::order::Order;

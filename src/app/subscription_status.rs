@@ -1,7 +1,7 @@
 //! What anybody who knows a public key may know of its subscription: the documented fields and no more.
 
+use super::bandwidth::month_of;
 use super::renew::subscription_of;
-use super::take_report::month_of;
 use super::{App, Error, NO_SUCH_KEY};
 use crate::domain::keys::PublicKey;
 use crate::domain::server::Server;

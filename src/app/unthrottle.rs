@@ -1,6 +1,6 @@
 //! A new month: who was slowed down for what they used in the last one is let go.
 
-use super::take_report::{bandwidth_limit, month_of};
+use super::bandwidth::{bandwidth_limit, month_of};
 use super::{App, Error};
 use crate::domain::server::ServerId;
 
