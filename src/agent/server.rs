@@ -4,7 +4,7 @@
 //! forgotten, then the peers change. What was done is looked at before it is called done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -18,14 +18,13 @@ use crate::domain::impossible::leave_out_impossible;
 use crate::domain::interface_name::InterfaceName;
 use crate::domain::keys::{PrivateKey, PublicKey};
 use crate::domain::peer_diff::{PeerChange, PeerConfig, PeerStatus, diff};
+use crate::domain::server::{GATEWAY_PINGED_BY_CLIENTS, gateway, gateway6};
 use crate::domain::time::Timestamp;
 use crate::netfilter::{self, Customer, CustomerChange, Egress, Firewall, Forward, Listing};
 use crate::wireguard::interface::{self, Interface, Settings};
 
 /// What the kernel takes under a link of 1,500 bytes.
 const MTU: u32 = 1_420;
-/// Migrated TunnelSats configs ping it and take their tunnel down where nobody answers.
-const PINGED_BY_CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 /// A device that somebody else changes at the same time is looked at again so often.
 const ATTEMPTS: usize = 3;
 /// Mail, which a shared address is blocked for.
@@ -270,11 +269,11 @@ impl Server {
     }
 
     fn interface_settings(&self, terms: &Terms) -> Settings {
-        let mut addresses = vec![IpNet::V4(gateway(terms.network))];
-        if gateway(terms.network).addr() != PINGED_BY_CLIENTS {
-            addresses.push(IpNet::V4(Ipv4Net::from(PINGED_BY_CLIENTS)));
+        let mut addresses = vec![IpNet::V4(own_net(terms.network))];
+        if gateway(terms.network) != GATEWAY_PINGED_BY_CLIENTS {
+            addresses.push(IpNet::V4(Ipv4Net::from(GATEWAY_PINGED_BY_CLIENTS)));
         }
-        addresses.extend(terms.network6.map(gateway6).map(IpNet::V6));
+        addresses.extend(terms.network6.map(own_net6).map(IpNet::V6));
         Settings { private_key: self.key.clone(), listen_port: terms.listen_port, addresses, mtu: MTU }
     }
 
@@ -309,13 +308,13 @@ pub fn new_run() -> Result<Uuid, Invalid> {
     Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }
 
-fn gateway(network: Ipv4Net) -> Ipv4Net {
-    let address = Ipv4Addr::from_bits(network.network().to_bits() + 1);
+fn own_net(network: Ipv4Net) -> Ipv4Net {
+    let address = gateway(network);
     Ipv4Net::new(address, network.prefix_len()).unwrap_or_else(|_| Ipv4Net::from(address))
 }
 
-fn gateway6(network: Ipv6Net) -> Ipv6Net {
-    let address = Ipv6Addr::from_bits(network.network().to_bits() + 1);
+fn own_net6(network: Ipv6Net) -> Ipv6Net {
+    let address = gateway6(network);
     Ipv6Net::new(address, network.prefix_len()).unwrap_or_else(|_| Ipv6Net::from(address))
 }
 

@@ -8,8 +8,9 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::Invalid;
 use super::keys::PublicKey;
 
-/// The tunnel gateway that migrated TunnelSats configs ping; never given to a customer.
-const GATEWAY_PINGED_BY_CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+/// The tunnel gateway that migrated TunnelSats configs ping, and take their tunnel down where nobody answers; never given to
+/// a customer.
+pub const GATEWAY_PINGED_BY_CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 
 /// A server's public name: 2 to 32 characters of `A-Z a-z 0-9 _ -` (the strictest client's rule).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +85,16 @@ impl Server {
     }
 }
 
+/// The server's own address in a network of its tunnel.
+pub fn gateway(network: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from_bits(network.network().to_bits() + 1)
+}
+
+/// The same for IPv6.
+pub fn gateway6(network: Ipv6Net) -> Ipv6Addr {
+    Ipv6Addr::from_bits(network.network().to_bits() + 1)
+}
+
 impl Pool {
     /// A pool of `capacity` slots, or of as many as addresses and ports allow.
     ///
@@ -125,7 +136,7 @@ impl Pool {
 
     /// The server's own address inside the tunnel.
     pub fn gateway(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.network.network().to_bits() + 1)
+        gateway(self.network)
     }
 
     /// All slots of this pool; one whose address clients expect elsewhere is left out.
