@@ -7,6 +7,7 @@
 pub mod key;
 
 mod control;
+mod differences;
 mod identity;
 mod server;
 mod state;
