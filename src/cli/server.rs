@@ -81,12 +81,12 @@ pub struct AllowRemovals {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Only one agent may speak for a server, and another one waits until it was silent for 90 s. Stop the old one first \
-    and bring its\nkey to the new machine (`wiretoll agent key`); then this lets the new one in at once. Until it speaks \
-    nothing counts as\ninstalled. Every slot stays with its customer, and slots of peers that were taken away stay taken until \
-    the new agent\nsays that they are gone.\n\n\
+    and bring its key to the new machine (`wiretoll agent key`); then this lets the new one in at once. Until it speaks \
+    nothing counts as installed. Every slot stays with its customer, and slots of peers that were taken away stay taken until \
+    the new agent says that they are gone.\n\n\
     With --no-agent nobody will say so: these slots rest from now, and then they are sold again, so see to it that the \
-    old\nmachine is off, or its peers are gone. What is sold from now on is for you to set up by hand, and the server's \
-    public_key\nmust be in the configuration.\n\n\
+    old machine is off, or its peers are gone. What is sold from now on is for you to set up by hand, and the server's \
+    public_key must be in the configuration.\n\n\
     Example: the machine burnt down, and its successor has the key\n  \
     wiretoll server takeover eu-de --note \"moved to the new machine\""
 )]
