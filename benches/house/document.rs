@@ -12,6 +12,8 @@ use crate::{Bench, progress};
 
 /// The page; the prose is written by hand, words in braces are filled in.
 const PAGE: &str = include_str!("page.md");
+/// Of another benchmark, `benches/wireguard`, and written by hand after its runs.
+const WIREGUARD: &str = include_str!("wireguard.md");
 /// Its end: what was found out about the targets that are missed. To be looked through after each whole run.
 const MISSED: &str = include_str!("missed.md");
 
@@ -31,6 +33,7 @@ pub async fn write(bench: &Bench, lines: &[Line]) -> anyhow::Result<()> {
         .replace("{memory}", &memory()?)
         .replace("{kernel}", &kernel()?)
         .replace("{versions}", &versions(bench).await?)
+        .replace("{wireguard}", WIREGUARD.trim_end())
         .replace("{missed}", MISSED.trim_end())
         .replace("{orders}", &thousands(usize::try_from(bench.orders)?))
         .replace("{repeats}", &bench.repeats.to_string())

@@ -74,7 +74,10 @@ pub struct Agent {
     wants_everything: bool,
     /// When what failed is tried again.
     retry_at: Option<Instant>,
+    /// Of changes to the server that failed.
     backoff: Backoff,
+    /// Of questions to a control plane that does not answer.
+    polls: Backoff,
     reported: Reported,
     troubles: Troubles,
     identity: Identity,
@@ -138,6 +141,7 @@ impl Agent {
             wants_everything: false,
             retry_at: None,
             backoff: Backoff::default(),
+            polls: Backoff::default(),
             reported: Reported::default(),
             troubles: Troubles::default(),
             identity,
@@ -164,6 +168,7 @@ impl Agent {
         };
         let (mut usage, mut verify) = (every(USAGE_EVERY), every(VERIFY_EVERY));
         loop {
+            self.polls.begin();
             tokio::select! {
                 () = stop.stopped() => return Ok(()),
                 _ = usage.tick() => self.tell_usage().await,
@@ -185,6 +190,7 @@ impl Agent {
     /// accepted before it touches anything.
     async fn introduce(&mut self) -> Result<(), AgentError> {
         loop {
+            self.polls.begin();
             match self.tell(&[], false).await {
                 Ok(()) => return Ok(()),
                 Err(refused @ ControlError::Refused(_)) => return Err(refused.into()),
@@ -195,7 +201,7 @@ impl Agent {
                 }
                 Err(error) => tracing::warn!(%error, "not accepted yet; what stands goes on"),
             }
-            tokio::time::sleep(self.backoff.delay()).await;
+            tokio::time::sleep(self.polls.delay()).await;
         }
     }
 
@@ -462,7 +468,7 @@ impl Agent {
         } else {
             tracing::info!(%error, "the control plane was not heard");
         }
-        self.backoff.delay()
+        self.polls.delay()
     }
 }
 

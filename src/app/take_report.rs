@@ -43,7 +43,9 @@ pub async fn take_report(app: &App, id: &ServerId, report: &Report) -> Result<He
     check_alone(app, &state, report.agent_id)?;
     let troubles = troubles(app, id, report).await?;
     tell_news(id, &state.troubles, &troubles);
-    hear(app, &state, report, troubles).await?;
+    if !hear(app, &state, report, troubles).await? {
+        return Ok(Heard::AskForEverything);
+    }
     if report.applied.is_some() {
         // Nothing is sold on a server that cannot do what is asked of it.
         app.server_keys.learn(id.clone(), report.public_key);
@@ -74,7 +76,8 @@ fn check_alone(app: &App, state: &ServerState, agent: Uuid) -> Result<(), Error>
     Ok(())
 }
 
-async fn hear(app: &App, state: &ServerState, report: &Report, troubles: Vec<Trouble>) -> Result<(), Error> {
+/// False where an epoch began meanwhile, or somebody else was let in: nothing of it counts then.
+async fn hear(app: &App, state: &ServerState, report: &Report, troubles: Vec<Trouble>) -> Result<bool, Error> {
     let now = app.clock.now();
     let applied = report.applied.as_ref().filter(|applied| applied.epoch == state.epoch);
     let applied_revision = applied.map_or(-1, |applied| applied.revision.min(state.revision));
@@ -87,12 +90,15 @@ async fn hear(app: &App, state: &ServerState, report: &Report, troubles: Vec<Tro
         at: now,
     };
     let mut tx = app.store.begin().await?;
-    tx.hear_agent(&state.id, &word).await?;
+    if !tx.hear_agent(state, &word).await? {
+        tx.rollback().await?;
+        return Ok(false);
+    }
     let freed = confirm_removals(app, &mut tx, state, report, applied_revision).await?;
     keep_slots(app, &mut tx, state, report).await?;
     tx.commit().await?;
     if freed > 0 {
         tracing::info!(server = %state.id, freed, "its agent took peers away; their slots rest now");
     }
-    Ok(())
+    Ok(true)
 }

@@ -195,11 +195,17 @@ pub fn withhold_removals(before: &Desired, next: &Desired, now: Timestamp) -> Pe
     kept
 }
 
-/// Drops the withheld peers that share an id, a key, an address or a port with one that is named; the same peer stays
-/// where it had paid for longer than it is named for.
+/// Drops the withheld peers that share an id, a key, an address or a port with one that is named. The same peer stays
+/// where it had paid for longer than it is named for, and is in everything else as it is named.
 pub fn yield_to<'a>(withheld: &mut Peers, named: impl Iterator<Item = &'a DesiredPeer>) {
     for named in named {
-        withheld.retain(|_, kept| !kept.conflicts_with(named) || kept.outlasts(named));
+        withheld.retain(|_, kept| {
+            let outlasts = kept.outlasts(named);
+            if outlasts {
+                *kept = DesiredPeer { traffic_until: kept.traffic_until, ..named.clone() };
+            }
+            outlasts || !kept.conflicts_with(named)
+        });
         if withheld.is_empty() {
             return;
         }
@@ -211,6 +217,7 @@ impl DesiredPeer {
         self.id == other.id
             || self.public_key == other.public_key
             || self.address == other.address
+            || self.address6.is_some_and(|address| other.address6 == Some(address))
             || self.public_port == other.public_port
     }
 
@@ -435,6 +442,19 @@ mod tests {
         let kept = withhold_removals(&before, &next, now);
         let ids: Vec<Uuid> = kept.keys().copied().collect();
         assert_eq!(ids, [Uuid::from_u128(1), Uuid::from_u128(3), Uuid::from_u128(4)]);
+        // All else is as it is named, now and later.
+        let changed = DesiredPeer {
+            preshared_key: PresharedKey::from_bytes([99; 32]),
+            target_port: 1,
+            throttled: true,
+            ..peer(4, Some(4_000))
+        };
+        let mut kept_then = kept.clone();
+        yield_to(&mut kept_then, [changed.clone()].iter());
+        assert_eq!(
+            kept_then[&Uuid::from_u128(4)],
+            DesiredPeer { traffic_until: peer(4, Some(9_000)).traffic_until, ..changed }
+        );
         // A renewal that is known after all ends that, and so does somebody else's address.
         let mut kept_then = kept.clone();
         yield_to(&mut kept_then, [peer(4, Some(9_000))].iter());

@@ -58,7 +58,8 @@ fn without(text: &str, belongs: impl Fn(char) -> bool, is_secret: impl Fn(&str) 
 
 /// 32 bytes, as WireGuard writes them or in hexadecimal as its daemon does.
 fn is_key(run: &str) -> bool {
-    run.len() >= 40 && run.bytes().any(|byte| byte.is_ascii_digit())
+    let has = |kind: fn(&u8) -> bool| run.bytes().any(|byte| kind(&byte));
+    run.len() >= 40 && (has(u8::is_ascii_digit) || (has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase)))
 }
 
 fn is_ipv6(run: &str) -> bool {

@@ -136,22 +136,26 @@ impl Tx {
         Ok(())
     }
 
-    /// Writes down who speaks for a server; what it installed never goes back within one epoch.
-    pub async fn hear_agent(&mut self, server: &ServerId, word: &AgentWord) -> Result<()> {
-        sqlx::query(
+    /// Writes down who speaks for a server; what it installed never goes back within one epoch. False where another
+    /// epoch began since `known` was read, or somebody else speaks for it: then the word is of another time.
+    pub async fn hear_agent(&mut self, known: &ServerState, word: &AgentWord) -> Result<bool> {
+        let heard = sqlx::query(
             "UPDATE servers SET agent_id = $2, public_key = $3, agent_seen_at = $4, withheld_peers = $6, agent_troubles = $7, \
-             applied_revision = CASE WHEN applied_revision < $5 THEN $5 ELSE applied_revision END WHERE id = $1",
+             applied_revision = CASE WHEN applied_revision < $5 THEN $5 ELSE applied_revision END \
+             WHERE id = $1 AND coalesce(agent_id, '') = $8 AND EXISTS (SELECT 1 FROM database_epoch WHERE epoch = $9)",
         )
-        .bind(server.as_str())
+        .bind(known.id.as_str())
         .bind(word.agent_id.to_string())
         .bind(word.public_key.to_string())
         .bind(word.at.millis())
         .bind(word.applied_revision)
         .bind(word.withheld_peers)
         .bind(serde_json::to_string(&word.troubles).unwrap_or_else(|_| "[]".to_owned()))
+        .bind(known.agent_id.map(|agent| agent.to_string()).unwrap_or_default())
+        .bind(known.epoch.to_string())
         .execute(&mut *self.inner)
         .await?;
-        Ok(())
+        Ok(heard.rows_affected() == 1)
     }
 
     /// Whoever speaks next is the server's agent, and nothing counts as installed before it says so; false where there is

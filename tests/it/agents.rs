@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
+use wiretoll::app::desired_peers::begin_epoch;
 use wiretoll::app::find_subscription::SubscriptionName;
-use wiretoll::app::operator::Effect;
+use wiretoll::app::operator::{By, Effect};
 use wiretoll::app::rekey::rekey;
 use wiretoll::app::suspend::{Traffic, set_traffic};
+use wiretoll::app::take_over::{Successor, take_over};
 use wiretoll::app::take_report::{AGENT_SILENCE, Heard, take_report};
 use wiretoll::app::{Error, Unavailable, release, subscription_status, unthrottle};
 use wiretoll::domain::desired::{Report, Usage};
@@ -18,6 +20,7 @@ use wiretoll::domain::note::Note;
 use wiretoll::domain::server::Pool;
 use wiretoll::domain::time::{DAY, MINUTE, Timestamp};
 use wiretoll::lifecycle;
+use wiretoll::store::{AgentWord, ServerState};
 
 use crate::agent::{Agent, Told, eu_de};
 use crate::database::{connect, copy, run, subscriptions_held};
@@ -38,6 +41,7 @@ on_both_databases!(
     scenario_52_a_suspended_customer_keeps_their_place_after_a_restore,
     other_terms_are_a_change_like_any_other,
     a_second_agent_and_a_wrong_key_are_refused,
+    a_word_of_another_time_counts_for_nothing,
     a_peer_with_the_server_s_own_key_is_left_out_alone,
     a_key_made_here_is_erased_a_day_after_it_was_used,
     a_poll_on_the_socket_sees_what_a_command_changed,
@@ -400,6 +404,39 @@ async fn a_second_agent_and_a_wrong_key_are_refused(on: On) {
     assert!(matches!(&refused, Error::Conflict(why) if why.contains("another WireGuard key")), "{refused}");
     let newer = Report { protocol: 9, ..second.report() };
     assert!(matches!(take_report(shop.app(), &eu_de(), &newer).await, Err(Error::Invalid(_))));
+}
+
+/// It was on its way when the operator let another agent in, or when a restored database began anew.
+async fn a_word_of_another_time_counts_for_nothing(on: On) {
+    let shop = Shop::open(on).await;
+    an_agent(&shop).await;
+    let store = &shop.app().store;
+    let known = async || {
+        let states = store.server_states().await.unwrap();
+        states.into_iter().find(|state| state.id == eu_de()).unwrap()
+    };
+    let word = AgentWord {
+        agent_id: known().await.agent_id.unwrap(),
+        public_key: known().await.public_key.unwrap(),
+        applied_revision: 99,
+        withheld_peers: 0,
+        troubles: Vec::new(),
+        at: shop.app().clock.now(),
+    };
+    let is_heard = async |known: &ServerState| {
+        let mut tx = store.begin().await.unwrap();
+        let heard = tx.hear_agent(known, &word).await.unwrap();
+        tx.commit().await.unwrap();
+        heard
+    };
+    let before = known().await;
+    take_over(shop.app(), &eu_de(), Successor::Agent, None).await.unwrap();
+    assert!(!is_heard(&before).await);
+    let before = known().await;
+    begin_epoch(shop.app(), By::Agent).await.unwrap();
+    assert!(!is_heard(&before).await);
+    assert_eq!(known().await.applied_revision, -1);
+    assert!(is_heard(&known().await).await);
 }
 
 /// Its customer had the key bound before it became the server's.
