@@ -83,6 +83,7 @@ async fn open(
 async fn on_one(bench: &Bench, name: &str, shop: &Shop, nodes: &Nodes, replicas: usize) -> anyhow::Result<Measured> {
     let mut measured = Measured { name: name.to_owned(), checks: None, at_once: None, serial: None, settlements: None };
     let servers = serve(shop, &nodes.fast, replicas).await?;
+    settlements::sell_one(&nodes.fast, &servers).await?;
     if bench.wants('a') {
         measured.checks = Some(checks::measure(bench, name, shop, &servers).await?);
     }
