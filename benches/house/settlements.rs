@@ -62,19 +62,11 @@ pub async fn measure(bench: &Bench, name: &str, node: &Node, servers: &[Server])
 /// One order, paid: from then on each server trusts its stream of settlements, as one does that has sold anything since
 /// it was started, and does not ask the node about every order that is polled.
 pub async fn sell_one(node: &Node, servers: &[Server]) -> anyhow::Result<()> {
-    let mut placed = None;
+    let first = servers.first().context("no server")?;
+    let order = place_one(&mut Connection::open(first.address).await?, 0).await?;
+    node.simulator.pay(PaymentOrder::of(order.invoice.as_str())).await?;
     for server in servers {
-        let mut connection = Connection::open(server.address).await?;
-        let order = match placed.take() {
-            Some(order) => order,
-            None => {
-                let order = place_one(&mut connection, 0).await?;
-                node.simulator.pay(PaymentOrder::of(order.invoice.as_str())).await?;
-                order
-            }
-        };
-        until_paid(&mut connection, &order).await?;
-        placed = Some(order);
+        until_paid(&mut Connection::open(server.address).await?, &order).await?;
     }
     Ok(())
 }
