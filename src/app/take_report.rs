@@ -90,6 +90,8 @@ async fn hear(app: &App, state: &ServerState, report: &Report, troubles: Vec<Tro
         at: now,
     };
     let mut tx = app.store.begin().await?;
+    // First: a statement that has to wait for the row looks at the epoch as it was before.
+    tx.lock_server(&state.id).await?;
     if !tx.hear_agent(state, &word).await? {
         tx.rollback().await?;
         return Ok(false);

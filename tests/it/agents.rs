@@ -23,7 +23,7 @@ use wiretoll::lifecycle;
 use wiretoll::store::{AgentWord, ServerState};
 
 use crate::agent::{Agent, Told, eu_de};
-use crate::database::{connect, copy, run, subscriptions_held};
+use crate::database::{connect, copy, run, subscriptions_held, until_somebody_waits};
 use crate::on_both_databases;
 use crate::shop::{On, Shop, a_key};
 
@@ -42,6 +42,7 @@ on_both_databases!(
     other_terms_are_a_change_like_any_other,
     a_second_agent_and_a_wrong_key_are_refused,
     a_word_of_another_time_counts_for_nothing,
+    a_report_that_crosses_a_new_epoch_counts_for_nothing,
     a_peer_with_the_server_s_own_key_is_left_out_alone,
     a_key_made_here_is_erased_a_day_after_it_was_used,
     a_poll_on_the_socket_sees_what_a_command_changed,
@@ -437,6 +438,27 @@ async fn a_word_of_another_time_counts_for_nothing(on: On) {
     assert!(!is_heard(&before).await);
     assert_eq!(known().await.applied_revision, -1);
     assert!(is_heard(&known().await).await);
+}
+
+/// The report has read the old epoch, and waits for whoever begins another.
+async fn a_report_that_crosses_a_new_epoch_counts_for_nothing(on: On) {
+    let shop = Shop::open(on).await;
+    let agent = an_agent(&shop).await;
+    let states = async || shop.app().store.server_states().await.unwrap();
+    let On::Postgres = on else {
+        // SQLite has one writer: nothing comes between.
+        assert_eq!(agent.say(shop.app()).await.unwrap(), Heard::Fine);
+        return;
+    };
+    let mut other = connect(&shop).await;
+    run(&mut other, "BEGIN; UPDATE database_epoch SET epoch = '0190a8f2-0000-7000-8000-0000000000ee'").await;
+    run(&mut other, "UPDATE servers SET applied_revision = -1").await;
+    let (heard, ()) = tokio::join!(agent.say(shop.app()), async {
+        until_somebody_waits(&shop).await;
+        run(&mut other, "COMMIT").await;
+    });
+    assert_eq!(heard.unwrap(), Heard::AskForEverything);
+    assert!(states().await.iter().all(|state| state.applied_revision == -1));
 }
 
 /// Its customer had the key bound before it became the server's.

@@ -1,5 +1,7 @@
 //! The database as another program meets it: to hold it, to read it, and to make it refuse.
 
+use std::time::Duration;
+
 use sqlx::any::install_default_drivers;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 use wiretoll::config::{Database, SecretText};
@@ -76,4 +78,13 @@ pub async fn allow(shop: &Shop, table: &str) {
         Database::Postgres(_) => format!("DROP TRIGGER refused ON {table}; DROP FUNCTION refuse()"),
     };
     run(&mut connect(shop).await, &sql).await;
+}
+
+pub async fn until_somebody_waits(shop: &Shop) {
+    let mut looking = connect(shop).await;
+    let waiting = "SELECT CAST(count(*) AS BIGINT) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while number(&mut looking, waiting).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -15,7 +15,7 @@ use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
 
-use crate::database::{connect, number, run};
+use crate::database::{connect, run, until_somebody_waits};
 use crate::on_both_databases;
 use crate::shop::{Bought, On, Shop, a_key};
 
@@ -228,15 +228,6 @@ async fn two_servers_of_one_settlement_are_locked_in_one_order(on: On) {
     }
     let subscription = shop.stored(&here).await.subscription_id;
     assert!(subscription.is_some() && shop.stored(&elsewhere).await.subscription_id == subscription);
-}
-
-async fn until_somebody_waits(shop: &Shop) {
-    let mut looking = connect(shop).await;
-    let waiting = "SELECT CAST(count(*) AS BIGINT) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while number(&mut looking, waiting).await == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 async fn an_order_that_crashed_before_its_invoice_was_stored_is_paid_all_the_same(on: On) {
