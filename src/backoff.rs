@@ -30,6 +30,11 @@ impl Backoff {
         self.attempt_began = Instant::now();
     }
 
+    /// Call after an attempt that went well, where attempts are too short to prove anything by how long they last.
+    pub fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
     /// Call after a failed attempt, and wait as long as it says: half of it is fixed, half is chance.
     pub fn delay(&mut self) -> Duration {
         if self.attempt_began.elapsed() >= HEALTHY {
@@ -59,6 +64,10 @@ mod tests {
         assert!(delays[9] >= MOST / 2 && delays[9] <= MOST);
         backoff.begin();
         tokio::time::advance(HEALTHY).await;
+        assert!(backoff.delay() <= FIRST);
+        let delays: Vec<_> = (0..10).map(|_| backoff.delay()).collect();
+        assert!(delays[9] >= MOST / 2);
+        backoff.succeeded();
         assert!(backoff.delay() <= FIRST);
     }
 

@@ -340,6 +340,8 @@ impl Agent {
         {
             tracing::debug!(%error, "what was applied could not be told; it is told again");
             self.tell_later();
+        } else {
+            self.backoff.succeeded();
         }
         crash_point!("change.told");
         self.tell_parting().await;
@@ -458,6 +460,7 @@ impl Agent {
 
     fn heard(&mut self) {
         self.heard_at = Instant::now();
+        self.polls.succeeded();
     }
 
     /// How long to wait before the control plane is asked again.
