@@ -65,6 +65,11 @@ mod tests {
         backoff.begin();
         tokio::time::advance(HEALTHY).await;
         assert!(backoff.delay() <= FIRST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_starts_again_after_a_success_however_short() {
+        let mut backoff = Backoff::default();
         let delays: Vec<_> = (0..10).map(|_| backoff.delay()).collect();
         assert!(delays[9] >= MOST / 2);
         backoff.succeeded();
