@@ -117,7 +117,7 @@ pub fn json_bodies(data: &[u8]) -> bool {
     let Some((endpoint, body)) = data.split_first() else { return false };
     let outcome = match endpoint % 4 {
         0 => body::parse::<CreateRequest>(body).and_then(|wanted| wanted.into_order(customer()).map(drop)),
-        1 => body::parse::<ClaimRequest>(body).and_then(|shown| shown.into_claim().map(drop)),
+        1 => body::parse::<ClaimRequest>(body).and_then(|shown| shown.into_claim(None).map(drop)),
         2 => body::parse::<RenewRequest>(body).map(drop),
         _ => body::parse::<StatusRequest>(body).map(drop),
     };
@@ -128,7 +128,7 @@ pub fn json_bodies(data: &[u8]) -> bool {
 }
 
 fn customer() -> Customer {
-    Customer { address_prefix: "192.0.2.0/24".into(), idempotency_key: None }
+    Customer { address_prefix: "192.0.2.0/24".into(), account: None, idempotency_key: None }
 }
 
 /// What is accepted has one spelling, which is accepted as the same again.

@@ -244,6 +244,8 @@ fn new_order(app: &App, orphan: &Orphan, purchase: Purchase) -> Result<NewOrder,
         payment_hash: orphan.invoice.payment_hash,
         // Kept only while an order is open, which this one never is.
         origin: app.keyring.get(orphan.key_id)?.origin("adopted"),
+        // Its owner adopts it again with the claim token, as an anonymous one.
+        account: None,
         created_at: orphan.invoice.created_at,
     })
 }

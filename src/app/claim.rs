@@ -29,6 +29,8 @@ const KEY_MISMATCH: &str = "key mismatch: this order was claimed with another wg
 pub struct Claim {
     pub payment_hash: PaymentHash,
     pub claim_token: Option<SecretText>,
+    /// Whose credential came with it: an owner needs no token.
+    pub owner: Option<Uuid>,
     /// None lets the server make the key pair.
     pub public_key: Option<PublicKey>,
     /// Used only by the claim that binds the key.
@@ -88,7 +90,7 @@ async fn proven_order(app: &App, claim: &Claim) -> Result<Order, Error> {
     let token_needed = order.claim_by == ClaimBy::ClaimToken || app.shop.orders.require_claim_token;
     let proven = match &claim.claim_token {
         Some(token) => app.keyring.get(order.key_id)?.claim_token(order.id).matches(token.expose()),
-        None => !token_needed,
+        None => !token_needed || (order.account.is_some() && order.account == claim.owner),
     };
     if proven { Ok(order) } else { Err(Error::NotFound(NO_SUCH_ORDER)) }
 }

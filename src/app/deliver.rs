@@ -49,6 +49,7 @@ async fn found(app: &App, tx: &mut Tx, order: &Order, grant: Grant, now: Timesta
     let subscription = Subscription {
         id: app.new_id(),
         founded_by: order.id,
+        account: order.account,
         server_id: order.server_id.clone(),
         ends_at: ends_at([grant]).map_err(Error::Broken)?,
         standing: Standing::Held,

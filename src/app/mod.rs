@@ -3,10 +3,12 @@
 //! A verb takes [`App`], does its few store transactions and calls to the node in an order from which every crash can
 //! be recovered, and returns domain types. No transaction is open while the node is asked.
 
+pub mod adopt_order;
 pub mod adopt_payment;
 pub mod allow_removals;
 pub mod apply_invoice;
 pub mod ask_node;
+pub mod authenticate;
 pub mod bandwidth;
 pub mod bind_found;
 pub mod changes;
@@ -16,6 +18,8 @@ pub mod claim;
 pub mod close_orders;
 pub mod compare_digest;
 pub mod confirm_removals;
+pub mod create_account;
+pub mod create_api_key;
 pub mod deliver;
 pub mod desired_peers;
 pub mod drain;
@@ -39,9 +43,11 @@ pub mod renew;
 pub mod request_invoice;
 pub mod resolve_payment;
 pub mod revoke;
+pub mod revoke_api_key;
 pub mod secrets;
 pub mod server_keys;
 pub mod settle;
+pub mod show_account;
 pub mod show_subscription;
 pub mod silent_agents;
 pub mod store_usage;
@@ -52,6 +58,7 @@ pub mod take_report;
 pub mod unthrottle;
 pub mod wait_installed;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,6 +125,12 @@ pub enum Error {
     Broken(#[source] Invalid),
     #[error("{0}")]
     NotFound(&'static str),
+    /// The credential is none, or not one of now; the text never tells which of them.
+    #[error("{0}")]
+    Unauthorized(Cow<'static, str>),
+    /// The credential is good, and not for this.
+    #[error("{0}")]
+    Forbidden(String),
     #[error("this order has not been paid yet; pay its invoice, wait until its status is paid, then claim")]
     Unpaid,
     #[error("{0}")]

@@ -51,6 +51,7 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
     }
     let data = json!({
         "serverId": new.purchase.server_id.as_str(), "months": new.purchase.months, "amountSats": new.quote.amount,
+        "accountId": new.account,
     });
     tx.record(app.new_id(), EventType::OrderCreated, Subject::Order(new.id), &data, new.created_at).await?;
     crash_point!("open_order.before_commit");

@@ -1,5 +1,7 @@
 //! Buying a new subscription: intent before effect.
 
+use uuid::Uuid;
+
 use super::open_order::{open_order, replay};
 use super::request_invoice::request_invoice;
 use super::{App, Error, Unavailable, price};
@@ -28,6 +30,8 @@ pub struct PlaceOrder {
 pub struct Customer {
     /// The address prefix; only its keyed hash is kept, and only while the order is open.
     pub address_prefix: String,
+    /// Whose credential came with the request.
+    pub account: Option<Uuid>,
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
@@ -83,6 +87,7 @@ pub async fn place(app: &App, purchase: Purchase, quote: Quote, customer: &Custo
         quote,
         payment_hash: key.preimage(id).payment_hash(),
         origin: key.origin(&customer.address_prefix),
+        account: customer.account,
         created_at: app.clock.now(),
     };
     let order = open_order(app, &new, customer.idempotency_key.as_ref()).await?;

@@ -192,6 +192,10 @@ pub struct Limits {
     pub check: Quota,
     pub claim: Quota,
     pub status: Quota,
+    /// All requests of one account by API keys, in place of those above.
+    pub api_key: Quota,
+    /// Credentials that are not good.
+    pub failed_authentication: Quota,
     /// Invoices that one prefix may have open at a time.
     pub open_orders: u32,
 }
@@ -247,6 +251,8 @@ impl Default for Limits {
             check: steady(600, 600),
             claim: steady(30, 30),
             status: steady(30, 30),
+            api_key: steady(600, 600),
+            failed_authentication: steady(20, 20),
             open_orders: 40,
         }
     }

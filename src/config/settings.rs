@@ -195,6 +195,8 @@ pub fn limits(section: &mut Section<'_>) -> Limits {
         check: quota(section, "check", standard.check),
         claim: quota(section, "claim", standard.claim),
         status: quota(section, "status", standard.status),
+        api_key: quota(section, "api_key", standard.api_key),
+        failed_authentication: quota(section, "failed_authentication", standard.failed_authentication),
         open_orders: section.optional("open_orders", "40", number(1..=MOST_REQUESTS)).unwrap_or(standard.open_orders),
     }
 }

@@ -44,6 +44,13 @@ pub enum EventType {
     ServerEpochBegan,
     ClaimBound,
     ClaimKeyErased,
+    AccountCreated,
+    AccountApiKeyCreated,
+    AccountApiKeyRevoked,
+    /// An owner showed the claim token of an order that was nobody's.
+    OrderAdopted,
+    /// With its founding order.
+    SubscriptionAdopted,
 }
 
 /// What it happened to; events of one subject are numbered without a gap.
@@ -53,6 +60,7 @@ pub enum Subject<'a> {
     Subscription(Uuid),
     Payment(Uuid),
     Server(&'a ServerId),
+    Account(Uuid),
 }
 
 /// An event as it is read back.
@@ -94,6 +102,11 @@ impl EventType {
             Self::ServerTakenOver => "server.taken_over",
             Self::ClaimBound => "claim.bound",
             Self::ClaimKeyErased => "claim.key_erased",
+            Self::AccountCreated => "account.created",
+            Self::AccountApiKeyCreated => "account.api_key_created",
+            Self::AccountApiKeyRevoked => "account.api_key_revoked",
+            Self::OrderAdopted => "order.adopted",
+            Self::SubscriptionAdopted => "subscription.adopted",
         }
     }
 }
@@ -105,12 +118,13 @@ impl Subject<'_> {
             Self::Subscription(_) => "subscription",
             Self::Payment(_) => "payment",
             Self::Server(_) => "server",
+            Self::Account(_) => "account",
         }
     }
 
     pub fn id(self) -> String {
         match self {
-            Self::Order(id) | Self::Subscription(id) | Self::Payment(id) => id.to_string(),
+            Self::Order(id) | Self::Subscription(id) | Self::Payment(id) | Self::Account(id) => id.to_string(),
             Self::Server(id) => id.to_string(),
         }
     }

@@ -1,5 +1,6 @@
 //! Types and rules: pure, synchronous, and without a database, a network or a clock of their own.
 
+pub mod account;
 pub mod bolt11;
 pub mod desired;
 pub mod event;

@@ -32,6 +32,8 @@ pub struct Order {
     pub payment_hash: PaymentHash,
     pub created_at: Timestamp,
     pub state: OrderState,
+    /// Whose it is; nobody's where it was made without a credential and not adopted since.
+    pub account: Option<Uuid>,
     /// What the order brought: the subscription that it founded or extended, once it is paid and delivered.
     pub subscription_id: Option<Uuid>,
     /// Counts the changes that a client can see.

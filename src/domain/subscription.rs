@@ -14,6 +14,8 @@ pub struct Subscription {
     pub id: Uuid,
     /// The order that founded it: its proof alone may see a server-made key, adopt, rotate or migrate.
     pub founded_by: Uuid,
+    /// Whose it is, as its founding order was; nobody's until it is adopted.
+    pub account: Option<Uuid>,
     pub server_id: ServerId,
     pub ends_at: Timestamp,
     pub standing: Standing,
@@ -210,6 +212,7 @@ mod tests {
         let mut one = Subscription {
             id: Uuid::from_u128(1),
             founded_by: Uuid::from_u128(2),
+            account: None,
             server_id: ServerId::parse("eu-de").unwrap(),
             ends_at,
             standing: Standing::Held,

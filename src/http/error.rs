@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -36,6 +36,7 @@ pub struct Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Code {
     InvalidInput,
+    Unauthorized,
     PaymentRequired,
     Forbidden,
     MigrationRequired,
@@ -61,6 +62,7 @@ impl Code {
     const fn text(self) -> &'static str {
         match self {
             Self::InvalidInput => "ERR_INVALID_INPUT",
+            Self::Unauthorized => "ERR_UNAUTHORIZED",
             Self::PaymentRequired => "ERR_PAYMENT_REQUIRED",
             Self::Forbidden => "ERR_FORBIDDEN",
             Self::MigrationRequired => "ERR_MIGRATION_REQUIRED",
@@ -75,6 +77,7 @@ impl Code {
     /// The code of an answer that a library made.
     fn of_status(status: StatusCode) -> Self {
         match status {
+            StatusCode::UNAUTHORIZED => Self::Unauthorized,
             StatusCode::NOT_FOUND => Self::ResourceNotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::TOO_MANY_REQUESTS => Self::RateLimitExceeded,
@@ -91,6 +94,20 @@ impl Error {
 
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Code::InvalidInput, message)
+    }
+
+    /// No credential, or none that is good.
+    pub fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
+    }
+
+    /// Whether it was the credential that was not good.
+    pub fn is_unauthorized(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
+    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, Code::Forbidden, message)
     }
 
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
@@ -156,6 +173,9 @@ impl ResponseError for Error {
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.append_header((WWW_AUTHENTICATE, "Bearer")).append_header((WWW_AUTHENTICATE, "Nostr"));
+        }
         response.json(self.body())
     }
 }
@@ -171,15 +191,15 @@ impl From<app::Error> for Error {
         use app::Error as Refusal;
         match error {
             Refusal::Invalid(invalid) => invalid.into(),
+            Refusal::Unauthorized(message) => Self::unauthorized(message),
+            Refusal::Forbidden(message) => Self::forbidden(message),
             Refusal::NotFound(message) => Self::not_found(message),
             Refusal::Unpaid => Self::new(StatusCode::PAYMENT_REQUIRED, Code::PaymentRequired, error.to_string()),
             Refusal::Conflict(message) => Self::new(StatusCode::CONFLICT, Code::Conflict, message),
             Refusal::MigrationRequired { .. } => {
                 Self::new(StatusCode::FORBIDDEN, Code::MigrationRequired, error.to_string())
             }
-            Refusal::Revoked | Refusal::Suspended => {
-                Self::new(StatusCode::FORBIDDEN, Code::Forbidden, error.to_string())
-            }
+            Refusal::Revoked | Refusal::Suspended => Self::forbidden(error.to_string()),
             Refusal::TooManyOpen(_) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimitExceeded, error.to_string())
                     .retry_after(OPEN_ORDERS_RETRY)
@@ -249,8 +269,10 @@ mod tests {
     #[test]
     fn every_refusal_has_its_status_code_and_wait() {
         let eu = ServerId::parse("eu-de").unwrap();
-        let cases: [(app::Error, u16, Option<&str>, &str); 10] = [
+        let cases: [(app::Error, u16, Option<&str>, &str); 12] = [
             (Invalid::new("bad").into(), 400, None, "ERR_INVALID_INPUT"),
+            (app::Error::Unauthorized("who?".into()), 401, None, "ERR_UNAUTHORIZED"),
+            (app::Error::Forbidden("not this".into()), 403, None, "ERR_FORBIDDEN"),
             (app::Error::Unpaid, 402, None, "ERR_PAYMENT_REQUIRED"),
             (app::Error::MigrationRequired { to: eu.clone() }, 403, None, "ERR_MIGRATION_REQUIRED"),
             (app::Error::Revoked, 403, None, "ERR_FORBIDDEN"),

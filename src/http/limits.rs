@@ -29,6 +29,9 @@ pub struct RateLimits {
     pub check_per_hash: Limiter,
     pub claim: Limiter,
     pub status: Limiter,
+    /// Of one account, whatever it asks for.
+    pub api_key: Limiter,
+    pub failed_authentication: Limiter,
 }
 
 /// So many at once, then so many a minute, for each key.
@@ -49,12 +52,15 @@ impl RateLimits {
             check_per_hash: Limiter::new(limits.check_per_hash),
             claim: Limiter::new(limits.claim),
             status: Limiter::new(limits.status),
+            api_key: Limiter::new(limits.api_key),
+            failed_authentication: Limiter::new(limits.failed_authentication),
         }
     }
 
     /// Forgets every key whose bucket is full again; to be called about once a minute.
     pub fn forget_idle(&self) {
-        for limiter in [&self.create, &self.check, &self.check_per_hash, &self.claim, &self.status] {
+        let strangers = [&self.create, &self.check, &self.check_per_hash, &self.claim, &self.status];
+        for limiter in strangers.into_iter().chain([&self.api_key, &self.failed_authentication]) {
             limiter.buckets.retain_recent();
             limiter.buckets.shrink_to_fit();
         }

@@ -3,7 +3,9 @@
 //! A handler parses what it was sent into domain types, calls one verb of [`crate::app`], and writes down the answer.
 //! It holds no rules. Every error is JSON, whoever makes it.
 
+pub mod account;
 pub mod agents;
+pub mod auth;
 pub mod body;
 pub mod client_address;
 pub mod dev;
@@ -119,6 +121,7 @@ pub fn application(
         .app_data(QueryConfig::default().error_handler(|error, _| Error::invalid(error.to_string()).into()))
         .configure(more)
         .configure(subscriptions::routes)
+        .configure(account::routes)
         .configure(operations::routes)
         .configure(openapi::routes)
         .default_service(web::to(routing::no_such_path))

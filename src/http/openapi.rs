@@ -3,11 +3,12 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::ServiceConfig;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::error::{Error, ErrorBody};
-use super::{operations, routing, subscriptions as s};
+use super::{account, operations, routing, subscriptions as s};
 
 #[derive(Debug, OpenApi)]
 #[openapi(
@@ -25,16 +26,33 @@ use super::{operations, routing, subscriptions as s};
         s::claim::claim,
         s::renew::renew,
         s::status::status,
+        account::adopt::adopt,
         operations::live,
         operations::ready,
     ),
     components(schemas(ErrorBody)),
+    modifiers(&Credentials),
     tags(
         (name = "subscriptions", description = "Buy, renew and claim a WireGuard subscription"),
+        (name = "account", description = "For who has an API key: one's own keys, orders and subscriptions"),
         (name = "operations", description = "For whoever runs the program"),
     ),
 )]
 struct Document;
+
+/// The ways in which an owner makes themselves known.
+#[derive(Debug)]
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let api_key = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key: `sk_live_...`, or `sk_test_...` anywhere but on mainnet"));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("apiKey", SecurityScheme::Http(api_key.build()));
+    }
+}
 
 pub fn routes(config: &mut ServiceConfig) {
     // Swagger UI would otherwise send the document to a validator on the internet.

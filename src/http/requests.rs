@@ -1,9 +1,9 @@
 //! Counting answers by route, cheaply: the route is told from the path without asking the router again.
 
-use super::subscriptions;
+use super::{account, subscriptions};
 
 /// The routes that are told apart, as the `OpenAPI` document spells them. Whatever else is asked for is `other`.
-pub const ROUTES: [&str; 11] = [
+pub const ROUTES: [&str; 12] = [
     "other",
     "/api/public/v1/servers",
     "/api/public/v1/subscription/create",
@@ -15,6 +15,7 @@ pub const ROUTES: [&str; 11] = [
     "/health/live",
     "/health/ready",
     "/docs/",
+    "/api/v1/account/adopt",
 ];
 
 /// The place of a path among [`ROUTES`].
@@ -32,6 +33,10 @@ pub fn route_of(path: &str) -> usize {
     }
     match path {
         "/api/public/v1/servers" => 1,
+        path if path.starts_with(account::BASE) => match path.strip_prefix(account::BASE) {
+            Some("/adopt") => 11,
+            _ => 0,
+        },
         "/health/live" => 8,
         "/health/ready" => 9,
         path if path.starts_with("/docs/") => 10,

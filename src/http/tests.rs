@@ -88,6 +88,7 @@ impl Instance {
             quote: Quote { amount: PRICE, usd: None, rate: None },
             payment_hash: PaymentHash::parse(HASH).unwrap(),
             origin: "origin".into(),
+            account: None,
             created_at: ISSUED,
         };
         let mut tx = app.store.begin().await.unwrap();
@@ -217,6 +218,8 @@ fn tight() -> Limits {
         check_per_hash: two,
         claim: two,
         status: two,
+        api_key: two,
+        failed_authentication: two,
         open_orders: 1,
     }
 }

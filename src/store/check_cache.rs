@@ -125,6 +125,7 @@ mod tests {
             payment_hash: hash(n),
             created_at: Timestamp::EPOCH,
             state,
+            account: None,
             subscription_id: None,
             revision: 1,
         };

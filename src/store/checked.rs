@@ -31,8 +31,8 @@ macro_rules! select_checked {
             "SELECT orders.id AS id, orders.key_id AS key_id, kind, orders.server_id AS server_id, target_id, ",
             "subscription_id, orders.public_key AS public_key, requires_claim_token, months, amount_msat, price_cents, ",
             "rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, invoice_expires_at, paid_at, ",
-            "closed_at, orders.created_at AS created_at, orders.revision AS revision, subscriptions.id AS about_id, ",
-            "founded_by, subscriptions.server_id AS about_server_id, ends_at, standing, suspended_at, ",
+            "closed_at, orders.account_id AS account_id, orders.created_at AS created_at, orders.revision AS revision, subscriptions.id AS about_id, ",
+            "founded_by, subscriptions.account_id AS about_account_id, subscriptions.server_id AS about_server_id, ends_at, standing, suspended_at, ",
             "subscriptions.created_at AS about_created_at, subscriptions.revision AS about_revision, ",
             "peers.public_key AS bound_key, bound_revision, applied_revision, agent_seen_at FROM orders ",
             "LEFT JOIN subscriptions ON subscriptions.id = coalesce(subscription_id, target_id) ",
@@ -121,6 +121,7 @@ fn subscription_from(record: &Record<'_>) -> Result<Option<Subscription>> {
     Ok(Some(Subscription {
         id,
         founded_by: record.id("founded_by")?,
+        account: record.optional_id("about_account_id")?,
         server_id: record.parsed("about_server_id", ServerId::parse(&record.text("about_server_id")?))?,
         ends_at: record.time("ends_at")?,
         standing: standing_from(record)?,

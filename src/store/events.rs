@@ -37,8 +37,8 @@ impl Tx {
         now: Timestamp,
     ) -> Result<()> {
         sqlx::query(
-            "INSERT INTO events (id, type, subject_kind, subject_id, sequence, occurred_at, schema_version, data) \
-             SELECT $1, $2, $3, $4, CAST(count(*) AS BIGINT), $5, $6, $7 FROM events \
+            "INSERT INTO events (id, type, subject_kind, subject_id, sequence, occurred_at, schema_version, data, actor, \
+             actor_account_id) SELECT $1, $2, $3, $4, CAST(count(*) AS BIGINT), $5, $6, $7, $8, $9 FROM events \
              WHERE subject_kind = $3 AND subject_id = $4",
         )
         .bind(id.to_string())
@@ -48,10 +48,17 @@ impl Tx {
         .bind(now.millis())
         .bind(SCHEMA_VERSION)
         .bind(data.to_string())
+        .bind(said(data, "by"))
+        .bind(said(data, "byAccount"))
         .execute(&mut *self.inner)
         .await?;
         Ok(())
     }
+}
+
+/// Who did it, as a verb wrote it into the data: kept in columns, too, so that it can be searched for.
+fn said<'d>(data: &'d Value, key: &str) -> Option<&'d str> {
+    data.get(key).and_then(Value::as_str)
 }
 
 fn event_from(row: &AnyRow) -> Result<Event> {

@@ -3,6 +3,7 @@
 //! [`Store`] reads; [`Tx`] writes, one method a statement or a few that belong together, and nothing is true before
 //! [`Tx::commit`]. Rows become domain types or an error that names table, column and row.
 
+mod accounts;
 mod agents;
 mod check_batch;
 mod check_cache;
@@ -35,6 +36,7 @@ use check_cache::CheckCache;
 use connections::{Ask as _, Connections};
 use transaction::Transaction;
 
+pub use accounts::ApiKeyFilter;
 pub use agents::{AgentWord, MonthUsed, ServerState, Used};
 pub use checked::CheckedOrder;
 pub use counts::{OpenOrders, WaitingPayments};

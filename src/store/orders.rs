@@ -25,7 +25,7 @@ macro_rules! order_columns {
         concat!(
             "id, key_id, kind, server_id, target_id, subscription_id, public_key, requires_claim_token, months, ",
             "amount_msat, price_cents, rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, ",
-            "invoice_expires_at, paid_at, closed_at, created_at, revision"
+            "invoice_expires_at, paid_at, closed_at, account_id, created_at, revision"
         )
     };
 }
@@ -48,6 +48,8 @@ pub struct NewOrder {
     pub payment_hash: PaymentHash,
     /// The keyed hash of the customer's address prefix.
     pub origin: String,
+    /// Whose credential it was made with.
+    pub account: Option<Uuid>,
     pub created_at: Timestamp,
 }
 
@@ -211,8 +213,8 @@ impl Tx {
         let row = sqlx::query(concat!(
             "INSERT INTO orders (id, key_id, kind, rail, server_id, target_id, public_key, requires_claim_token, \
              referral_code, months, amount_msat, price_cents, rate_cents_per_btc, rate_source, rate_as_of, origin, \
-             payment_hash, state, created_at, revision) \
-             VALUES ($1, $2, $3, 'lightning', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'creating', $17, 0) RETURNING ",
+             payment_hash, state, created_at, account_id, revision) \
+             VALUES ($1, $2, $3, 'lightning', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'creating', $17, $18, 0) RETURNING ",
             order_columns!()
         ))
         .bind(order.id.to_string())
@@ -232,6 +234,7 @@ impl Tx {
         .bind(order.origin.as_str())
         .bind(order.payment_hash.to_string())
         .bind(order.created_at.millis())
+        .bind(order.account.map(|id| id.to_string()))
         .fetch_one(&mut *self.inner)
         .await?;
         order_from(&row)
@@ -344,6 +347,7 @@ pub(super) fn order_from(row: &AnyRow) -> Result<Order> {
         payment_hash: record.parsed("payment_hash", PaymentHash::parse(&record.text("payment_hash")?))?,
         created_at: record.time("created_at")?,
         state: state_from(&record)?,
+        account: record.optional_id("account_id")?,
         subscription_id: record.optional_id("subscription_id")?,
         revision: record.integer("revision")?,
     })

@@ -88,6 +88,22 @@ impl Store {
         rows.iter().map(subscription_from).collect()
     }
 
+    /// An account's subscriptions, the newest first; `before` is the last one of the page before.
+    pub async fn subscriptions_of(
+        &self,
+        account: Uuid,
+        before: Option<Uuid>,
+        at_most: u32,
+    ) -> Result<Vec<Subscription>> {
+        let rows = sqlx::query(select_subscriptions!("WHERE account_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"))
+            .bind(account.to_string())
+            .bind(before.unwrap_or(Uuid::max()).to_string())
+            .bind(i64::from(at_most))
+            .all_from(&self.reader)
+            .await?;
+        rows.iter().map(subscription_from).collect()
+    }
+
     /// The keys that are or were a subscription's, in the order in which they became so.
     pub async fn keys_of(&self, subscription: Uuid) -> Result<Vec<KeyHeld>> {
         let rows = sqlx::query(

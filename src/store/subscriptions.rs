@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 /// Everything that [`subscription_from`] reads.
 macro_rules! subscription_columns {
     () => {
-        "id, founded_by, server_id, ends_at, standing, suspended_at, created_at, revision"
+        "id, founded_by, account_id, server_id, ends_at, standing, suspended_at, created_at, revision"
     };
 }
 
@@ -64,11 +64,12 @@ impl Tx {
 
     pub async fn insert_subscription(&mut self, subscription: &Subscription) -> Result<()> {
         sqlx::query(
-            "INSERT INTO subscriptions (id, founded_by, server_id, ends_at, standing, created_at, revision) \
-             VALUES ($1, $2, $3, $4, 'held', $5, 0)",
+            "INSERT INTO subscriptions (id, founded_by, account_id, server_id, ends_at, standing, created_at, revision) \
+             VALUES ($1, $2, $3, $4, $5, 'held', $6, 0)",
         )
         .bind(subscription.id.to_string())
         .bind(subscription.founded_by.to_string())
+        .bind(subscription.account.map(|id| id.to_string()))
         .bind(subscription.server_id.as_str())
         .bind(subscription.ends_at.millis())
         .bind(subscription.created_at.millis())
@@ -126,6 +127,7 @@ pub(super) fn subscription_from(row: &AnyRow) -> Result<Subscription> {
     Ok(Subscription {
         id: record.id("id")?,
         founded_by: record.id("founded_by")?,
+        account: record.optional_id("account_id")?,
         server_id: record.parsed("server_id", ServerId::parse(&record.text("server_id")?))?,
         ends_at: record.time("ends_at")?,
         standing: standing_from(&record)?,

@@ -56,7 +56,7 @@ async fn scenario_47_a_purchase_that_is_dropped_anywhere_leaves_the_pool_whole(o
         public_key: None,
         referral_code: None,
         claim_by: ClaimBy::PaymentHash,
-        customer: Customer { address_prefix: "192.0.2.0/24".into(), idempotency_key: None },
+        customer: Customer { address_prefix: "192.0.2.0/24".into(), account: None, idempotency_key: None },
     };
     for round in 0..60_u64 {
         let purchase = place_order(shop.app(), request.clone());

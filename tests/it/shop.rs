@@ -143,6 +143,8 @@ impl<N: Node> Shop<N> {
         config.limits.check_per_hash.burst = 10_000;
         config.limits.claim.burst = 10_000;
         config.limits.status.burst = 10_000;
+        config.limits.api_key.burst = 10_000;
+        config.limits.failed_authentication.burst = 10_000;
         config.limits.open_orders = 10_000;
         change(&mut config);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -249,6 +251,12 @@ impl<N: Node> Shop<N> {
 
     pub async fn post_with_key(&self, path: &str, key: &str, body: Value) -> Reply {
         let request = self.client.post(self.url(path)).header("Idempotency-Key", key).json(&body);
+        Reply::read(request.send().await.unwrap()).await
+    }
+
+    /// With an `Authorization` header.
+    pub async fn post_as(&self, credential: &str, path: &str, body: Value) -> Reply {
+        let request = self.client.post(self.url(path)).header("Authorization", credential).json(&body);
         Reply::read(request.send().await.unwrap()).await
     }
 

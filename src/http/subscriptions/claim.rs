@@ -6,6 +6,7 @@ use qrcode::QrCode;
 use qrcode::render::svg;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::fields;
 use crate::app::claim::{self, Claim, Claimed, PrivateKeyShown};
@@ -14,6 +15,7 @@ use crate::domain::Invalid;
 use crate::domain::keys::{PresharedKey, PrivateKey};
 use crate::domain::lightning::PaymentHash;
 use crate::domain::time::Timestamp;
+use crate::http::auth::{OptionalPermit, Subscriptions};
 use crate::http::error::{Error, ErrorBody};
 use crate::http::failures::Failures;
 use crate::http::{Shared, body};
@@ -28,7 +30,7 @@ const ERASED: &str = "the private key that was made for this order has been eras
 pub struct ClaimRequest {
     #[schema(example = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925")]
     payment_hash: String,
-    /// From `create`; needed where the order or the instance requires it.
+    /// From `create`; needed where the order or the instance requires it, unless the order's owner asks.
     #[serde(default, deserialize_with = "fields::text")]
     claim_token: Option<String>,
     /// Your own public key; empty or missing lets the server make the key pair.
@@ -127,34 +129,44 @@ pub struct ClaimedPeer {
 /// The first claim binds the key; every later claim with the same proof gets the same answer.
 #[utoipa::path(
     post, path = "/api/public/v1/subscription/claim", tag = "subscriptions", operation_id = "claimSubscription",
+    security((), ("apiKey" = [])),
     request_body = ClaimRequest,
     responses(
         (status = 200, body = ClaimResponse),
         (status = 400, description = "`ERR_INVALID_INPUT`: not a hash or key, or the payment was for a renewal", body = ErrorBody),
+        (status = 401, description = "`ERR_UNAUTHORIZED`: a credential was sent and is not good", body = ErrorBody),
         (status = 402, description = "`ERR_PAYMENT_REQUIRED`: not paid yet", body = ErrorBody),
-        (status = 403, description = "`ERR_FORBIDDEN`: the subscription was revoked", body = ErrorBody),
+        (status = 403, description = "`ERR_FORBIDDEN`: the subscription was revoked, or the credential lacks the scope `subscriptions`", body = ErrorBody),
         (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no such order, or not yours", body = ErrorBody),
         (status = 409, description = "`ERR_CONFLICT`: claimed with another key, or the key belongs to another subscription", body = ErrorBody),
         (status = 503, description = "Cannot be delivered now; see `Retry-After`", body = ErrorBody),
         Failures,
     ),
 )]
-pub async fn claim(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
-    shared.limits.claim.admit(shared.client(&request))?;
+pub async fn claim(
+    shared: Data<Shared>,
+    permit: OptionalPermit<Subscriptions>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Error> {
+    if permit.is_anonymous() {
+        shared.limits.claim.admit(shared.client(&request))?;
+    }
     let shown: ClaimRequest = body::read(&request, payload).await?;
     let wants_qr = shown.options.qr;
-    let claimed = claim::claim(&shared.app, &shown.into_claim()?).await?;
+    let claimed = claim::claim(&shared.app, &shown.into_claim(permit.account())?).await?;
     let answer = ClaimResponse::new(&claimed)?;
     Ok(body::private(&if wants_qr { answer.with_qr()? } else { answer }))
 }
 
 impl ClaimRequest {
     /// What is shown, in the house's terms.
-    pub fn into_claim(self) -> Result<Claim, Invalid> {
+    pub fn into_claim(self, owner: Option<Uuid>) -> Result<Claim, Invalid> {
         let preshared_key = self.wg_preshared_key.as_deref().map(PresharedKey::parse).transpose();
         Ok(Claim {
             payment_hash: PaymentHash::parse(&self.payment_hash)?,
             claim_token: self.claim_token.map(SecretText::new),
+            owner,
             public_key: fields::public_key(self.wg_public_key.as_deref())?,
             preshared_key: preshared_key.map_err(|invalid| Invalid::new(format!("wgPresharedKey: {invalid}")))?,
             options: Options { ipv6: self.options.ipv6, table_off: self.options.table_off },

@@ -11,6 +11,7 @@ use crate::domain::Invalid;
 use crate::domain::order::{ClaimBy, Order};
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
+use crate::http::auth::{OptionalPermit, Orders};
 use crate::http::error::{Error, ErrorBody};
 use crate::http::failures::Failures;
 use crate::http::{Shared, body};
@@ -69,19 +70,26 @@ pub struct CreateResponse {
 /// the same order instead of a second one.
 #[utoipa::path(
     post, path = "/api/public/v1/subscription/create", tag = "subscriptions", operation_id = "createSubscription",
+    security((), ("apiKey" = [])),
     request_body = CreateRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID, made afresh for each purchase; kept for 24 hours")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID, made afresh for each purchase, or with a credential any text of 1 to 255 characters; kept for 24 hours")),
     responses(
         (status = 200, body = CreateResponse),
         (status = 400, description = "`ERR_INVALID_INPUT`: serverId, duration or key is not valid", body = ErrorBody),
+        (status = 401, description = "`ERR_UNAUTHORIZED`: a credential was sent and is not good", body = ErrorBody),
         (status = 403, description = "`ERR_MIGRATION_REQUIRED` or `ERR_FORBIDDEN`", body = ErrorBody),
         (status = 409, description = "`ERR_CONFLICT`: the key has a subscription elsewhere, or the Idempotency-Key was used with another body", body = ErrorBody),
         (status = 503, description = "Sold out, or no invoice can be made now; see `Retry-After`", body = ErrorBody),
         Failures,
     ),
 )]
-pub async fn create(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
-    let (wanted, customer): (CreateRequest, _) = purchase::read(&shared, "create", &request, payload).await?;
+pub async fn create(
+    shared: Data<Shared>,
+    permit: OptionalPermit<Orders>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Error> {
+    let (wanted, customer): (CreateRequest, _) = purchase::read(&shared, &permit, "create", &request, payload).await?;
     let placed = place_order(&shared.app, wanted.into_order(customer)?).await?;
     Ok(body::private(&CreateResponse::new(&shared.app.shop.name, placed)?))
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::place_order::Customer;
+use crate::http::auth::{OptionalPermit, Orders};
 use crate::http::error::Error;
 use crate::http::{Shared, body, idempotency};
 
@@ -15,13 +16,16 @@ use crate::http::{Shared, body, idempotency};
 /// 429 for a customer who asks too often, and those of [`body::read`] and [`idempotency::key_of`].
 pub async fn read<T: DeserializeOwned + Serialize>(
     shared: &Shared,
+    permit: &OptionalPermit<Orders>,
     route: &'static str,
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<(T, Customer), Error> {
     let client = shared.client(request);
-    shared.limits.create.admit(client)?;
+    if permit.is_anonymous() {
+        shared.limits.create.admit(client)?;
+    }
     let wanted = body::read(request, payload).await?;
-    let idempotency_key = idempotency::key_of(request, route, &wanted)?;
-    Ok((wanted, Customer { address_prefix: client.to_string(), idempotency_key }))
+    let idempotency_key = idempotency::key_of(request, permit.account(), route, &wanted)?;
+    Ok((wanted, Customer { address_prefix: client.to_string(), account: permit.account(), idempotency_key }))
 }

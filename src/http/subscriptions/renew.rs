@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::{fields, purchase};
 use crate::app::renew::{self, Renewal};
 use crate::domain::time::Timestamp;
+use crate::http::auth::{OptionalPermit, Orders};
 use crate::http::error::{Error, ErrorBody};
 use crate::http::failures::Failures;
 use crate::http::{Shared, body};
@@ -60,11 +61,13 @@ pub struct RenewResponse {
 /// Address, port and key stay as they are. Anybody who knows the public key may renew; a `serverId` is ignored.
 #[utoipa::path(
     post, path = "/api/public/v1/subscription/renew", tag = "subscriptions", operation_id = "renewSubscription",
+    security((), ("apiKey" = [])),
     request_body = RenewRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID, made afresh for each purchase; kept for 24 hours")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A UUID, made afresh for each purchase, or with a credential any text of 1 to 255 characters; kept for 24 hours")),
     responses(
         (status = 200, body = RenewResponse),
         (status = 400, description = "`ERR_INVALID_INPUT`: duration or key is not valid", body = ErrorBody),
+        (status = 401, description = "`ERR_UNAUTHORIZED`: a credential was sent and is not good", body = ErrorBody),
         (status = 403, description = "`ERR_MIGRATION_REQUIRED`: move to the named server first; `ERR_FORBIDDEN`: revoked", body = ErrorBody),
         (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no subscription has this key", body = ErrorBody),
         (status = 409, description = "`ERR_CONFLICT`: the Idempotency-Key was used with another body", body = ErrorBody),
@@ -72,8 +75,13 @@ pub struct RenewResponse {
         Failures,
     ),
 )]
-pub async fn renew(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
-    let (wanted, customer): (RenewRequest, _) = purchase::read(&shared, "renew", &request, payload).await?;
+pub async fn renew(
+    shared: Data<Shared>,
+    permit: OptionalPermit<Orders>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Error> {
+    let (wanted, customer): (RenewRequest, _) = purchase::read(&shared, &permit, "renew", &request, payload).await?;
     let key = fields::required_public_key(wanted.wg_public_key.as_deref())?;
     let renewal = renew::renew(&shared.app, key, wanted.duration, &customer).await?;
     Ok(body::private(&RenewResponse::new(&renewal)?))

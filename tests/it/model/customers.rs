@@ -46,7 +46,7 @@ impl Story<'_> {
         let key = self.app.new_id().to_string();
         let (scope, fingerprint) = ("anonymous".to_owned(), "any".to_owned());
         let idempotency_key = Some(IdempotencyKey { scope, route: "create", key, fingerprint });
-        Customer { address_prefix: "192.0.2.0".into(), idempotency_key }
+        Customer { address_prefix: "192.0.2.0".into(), account: None, idempotency_key }
     }
 
     pub async fn placed(
@@ -118,7 +118,14 @@ impl Story<'_> {
         let payment_hash = self.made[number].hash;
         let claimed = claim(
             &self.app,
-            &Claim { payment_hash, claim_token: None, public_key, preshared_key: None, options: Options::default() },
+            &Claim {
+                payment_hash,
+                claim_token: None,
+                owner: None,
+                public_key,
+                preshared_key: None,
+                options: Options::default(),
+            },
         )
         .await;
         match (self.books.claim(number, public_key, self.now()), claimed) {

@@ -1,0 +1,42 @@
+//! From the `Authorization` header to an owner, within what one address and one account may ask.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+
+use crate::app::App;
+use crate::app::authenticate::{Authenticated, authenticate_api_key};
+use crate::domain::account::ApiKey;
+use crate::http::Shared;
+use crate::http::error::Error;
+
+const NOT_A_CREDENTIAL: &str = "Authorization must be `Bearer` and an API key, once";
+
+/// The owner behind a request; none where it carries no credential at all.
+///
+/// # Errors
+/// 401 for a credential that is not good; 429 for an account that asks too often, or an address with too many that are
+/// not good.
+pub async fn owner_of(shared: &Shared, request: &HttpRequest) -> Result<Option<Authenticated>, Error> {
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let Some(header) = headers.next() else { return Ok(None) };
+    let header = header.to_str().ok().filter(|_| headers.next().is_none());
+    let owner = match header {
+        Some(header) => authenticate(&shared.app, header).await,
+        None => Err(Error::unauthorized(NOT_A_CREDENTIAL)),
+    };
+    if owner.as_ref().is_err_and(Error::is_unauthorized) {
+        shared.limits.failed_authentication.admit(shared.client(request))?;
+    }
+    let owner = owner?;
+    shared.limits.api_key.admit(owner.account)?;
+    Ok(Some(owner))
+}
+
+async fn authenticate(app: &App, header: &str) -> Result<Authenticated, Error> {
+    let (scheme, credential) = header.split_once(' ').unwrap_or((header, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Error::unauthorized(NOT_A_CREDENTIAL));
+    }
+    let key = ApiKey::parse(credential.trim()).map_err(|invalid| Error::unauthorized(invalid.0))?;
+    Ok(authenticate_api_key(app, &key).await?)
+}
