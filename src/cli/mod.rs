@@ -1,6 +1,8 @@
 //! The commands.
 
+mod account;
 mod agent;
+mod api_key;
 mod backup;
 mod config;
 mod db;
@@ -75,6 +77,12 @@ enum Command {
     /// Lists subscriptions, shows one, and extends, suspends, revokes or rekeys it.
     #[command(subcommand)]
     Subscription(subscription::SubscriptionCommand),
+    /// Lists accounts, and shows one with what is its own.
+    #[command(subcommand)]
+    Account(account::AccountCommand),
+    /// Makes, lists and revokes the API keys of accounts.
+    #[command(subcommand)]
+    ApiKey(api_key::ApiKeyCommand),
     /// What has to be said of the database after it was restored.
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -145,6 +153,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Payment(payment) => payment.run().await,
         Command::Server(server) => server.run().await,
         Command::Subscription(subscription) => subscription.run().await,
+        Command::Account(account) => account.run().await,
+        Command::ApiKey(api_key) => api_key.run().await,
         Command::Db(db) => db.run().await,
         Command::Openapi => openapi::run(),
         Command::Backup(backup) => backup.run().await,

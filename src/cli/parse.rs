@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::app::find_subscription::SubscriptionName;
 use crate::app::resolve_payment::PaymentName;
 use crate::domain::Invalid;
+use crate::domain::account::{Scope, Scopes};
 use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
 use crate::domain::note::Note;
@@ -18,6 +19,11 @@ pub fn time_or_day(text: &str) -> Result<RangeInclusive<Timestamp>, Invalid> {
     let start = time(text)?;
     let last = if Timestamp::parse(text).is_ok() { start } else { start.plus_millis(DAY - 1) };
     Ok(start..=last)
+}
+
+/// Scopes that are separated by commas.
+pub fn scopes(text: &str) -> Result<Scopes, Invalid> {
+    Scopes::new(text.split(',').map(|scope| Scope::parse(scope.trim())).collect::<Result<Vec<_>, _>>()?)
 }
 
 /// A time with its zone, or the beginning of a day of UTC.
