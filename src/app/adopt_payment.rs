@@ -4,12 +4,12 @@
 //! key. So the order that a restored backup lost comes back under its own id, payment hash and claim token, and the
 //! customer's app, which still knows these, finds it paid. What the order was for, only the operator can say.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::apply_invoice::order_made_for;
 use super::resolve_payment::{PaymentName, find_payment};
-use super::settle::{event_of, evidence, pay, record_excess, record_orphan};
+use super::settle::{event_of, evidence, paid_facts, pay, record_excess, record_orphan};
 use super::{App, Error, NO_SUCH_KEY, Unavailable, price, renew};
 use crate::domain::Invalid;
 use crate::domain::bolt11::{Expected, Invoice};
@@ -18,7 +18,7 @@ use crate::domain::instance_key::KeyId;
 use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
 use crate::domain::money::{Msats, Quote, Sats};
-use crate::domain::order::{ClaimBy, Order, OrderKind, Purchase};
+use crate::domain::order::{ClaimBy, Order, OrderKind, Purchase, Rail};
 use crate::domain::payment::{Outcome, Payment};
 use crate::domain::server::ServerId;
 use crate::domain::subscription::Standing;
@@ -92,19 +92,18 @@ async fn attempt(app: &App, orphan: &Orphan, new: &NewOrder) -> Result<Option<Or
         Some(Outcome::RefundDue) => return Err(Unavailable::SoldOut(order.server_id).into()),
         Some(outcome) => outcome,
     };
-    let excess = evidence.amount.excess_over(order.quote.amount.to_msats());
+    // `check_whole` saw that it is no less.
+    let excess = evidence.amount.excess_over(order.price()).unwrap_or_else(|| evidence.amount.nothing());
     tx.give_payment_to(payment.id, order.id, excess, outcome).await?;
     let data = json!({ "orderId": order.id, "months": order.months, "excessMsat": excess.get() });
     tx.record(app.new_id(), EventType::PaymentAdopted, Subject::Payment(payment.id), &data, now).await?;
-    let data = json!({
-        "paymentHash": order.payment_hash.to_string(), "amountMsat": evidence.amount.get(),
-        "excessMsat": excess.get(), "adopted": true,
-    });
-    tx.record(app.new_id(), event_of(outcome), Subject::Order(order.id), &data, now).await?;
+    let mut data = paid_facts(&order, evidence.amount, excess);
+    data.insert("adopted".into(), json!(true));
+    tx.record(app.new_id(), event_of(outcome), Subject::Order(order.id), &Value::Object(data), now).await?;
     record_excess(app, &mut tx, payment.id, order.id, excess, now).await?;
     let order = tx.lock_order(order.id).await?.ok_or(Error::NotFound("the order that was just stored"))?;
     tx.commit().await?;
-    tracing::info!(order.id = %order.id, payment_hash = order.payment_hash.prefix(), "an orphaned payment was adopted");
+    tracing::info!(order.id = %order.id, payment_hash = order.payment_hash_prefix(), "an orphaned payment was adopted");
     app.changes.announce(&order.id);
     Ok(Some(order))
 }
@@ -240,8 +239,10 @@ fn new_order(app: &App, orphan: &Orphan, purchase: Purchase) -> Result<NewOrder,
         id: orphan.order,
         key_id: orphan.key_id,
         purchase,
-        quote: Quote { amount: orphan.checked_amount(), usd: None, rate: None },
-        payment_hash: orphan.invoice.payment_hash,
+        rail: Rail::Lightning {
+            payment_hash: orphan.invoice.payment_hash,
+            quote: Quote { amount: orphan.checked_amount(), usd: None, rate: None },
+        },
         // Kept only while an order is open, which this one never is.
         origin: app.keyring.get(orphan.key_id)?.origin("adopted"),
         // Its owner adopts it again with the claim token, as an anonymous one.

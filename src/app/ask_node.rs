@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::apply_invoice::apply_invoice;
 use super::{App, Error};
-use crate::domain::lightning::PaymentHash;
 use crate::domain::order::{Order, OrderState};
 
 /// How often the node is asked.
@@ -45,7 +45,7 @@ pub struct Questions {
 
 #[derive(Debug, Default)]
 struct Asked {
-    last: HashMap<PaymentHash, Instant>,
+    last: HashMap<Uuid, Instant>,
     made_room: Option<Instant>,
     /// The present second, and the questions in it.
     second: Option<(Instant, u32)>,
@@ -59,13 +59,13 @@ impl Default for Questions {
 
 impl Questions {
     /// A place to ask from, when it is time; whoever comes meanwhile answers from the database.
-    fn take(&self, hash: PaymentHash, pace: Pace) -> Option<SemaphorePermit<'_>> {
+    fn take(&self, order: Uuid, pace: Pace) -> Option<SemaphorePermit<'_>> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.last.get(&hash).is_some_and(|asked| asked.elapsed() < pace.interval) {
+        if asked.last.get(&order).is_some_and(|asked| asked.elapsed() < pace.interval) {
             return None;
         }
         let permit = self.places.try_acquire().ok()?;
-        (asked.has_time(pace.a_second) && asked.remember(hash, pace.interval)).then_some(permit)
+        (asked.has_time(pace.a_second) && asked.remember(order, pace.interval)).then_some(permit)
     }
 }
 
@@ -80,14 +80,14 @@ impl Asked {
     }
 
     /// Whether there is room: an order that cannot be remembered would be asked about at every poll.
-    fn remember(&mut self, hash: PaymentHash, interval: Duration) -> bool {
+    fn remember(&mut self, order: Uuid, interval: Duration) -> bool {
         if self.last.len() >= REMEMBERED && self.made_room.is_none_or(|at| at.elapsed() >= MAKE_ROOM_EVERY) {
             self.made_room = Some(Instant::now());
             self.last.retain(|_, asked| asked.elapsed() < interval);
         }
         let has_room = self.last.len() < REMEMBERED;
         if has_room {
-            self.last.insert(hash, Instant::now());
+            self.last.insert(order, Instant::now());
         }
         has_room
     }
@@ -100,9 +100,10 @@ pub async fn refresh(app: &App, order: Order) -> Result<Order, Error> {
     if !unpaid || !order.is_visible(app.clock.now()) {
         return Ok(order);
     }
+    let Some((hash, _)) = order.lightning() else { return Ok(order) };
     let pace = if app.health.is_stream_live() { WITH_STREAM } else { WITHOUT_STREAM };
-    let Some(_place) = app.questions.take(order.payment_hash, pace) else { return Ok(order) };
-    match app.node.lookup_invoice(order.payment_hash).await {
+    let Some(_place) = app.questions.take(order.id, pace) else { return Ok(order) };
+    match app.node.lookup_invoice(hash).await {
         Ok(Some(invoice)) => {
             apply_invoice(app, &invoice, None).await?;
             Ok(app.store.order(order.id).await?.unwrap_or(order))
@@ -121,38 +122,36 @@ mod tests {
 
     const UNHURRIED: Pace = Pace { a_second: u32::MAX, ..WITH_STREAM };
 
-    fn hash(n: usize) -> PaymentHash {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&n.to_be_bytes());
-        PaymentHash::from_bytes(bytes)
+    fn order(n: usize) -> Uuid {
+        Uuid::from_u128(n as u128)
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_order_is_asked_about_once_in_its_interval() {
         let questions = Questions::default();
-        assert!(questions.take(hash(1), WITH_STREAM).is_some());
+        assert!(questions.take(order(1), WITH_STREAM).is_some());
         let nearly = Duration::from_millis(14_999);
         tokio::time::advance(nearly).await;
-        assert!(questions.take(hash(1), WITH_STREAM).is_none());
+        assert!(questions.take(order(1), WITH_STREAM).is_none());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(questions.take(hash(1), WITH_STREAM).is_some());
+        assert!(questions.take(order(1), WITH_STREAM).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_more_are_polled_than_can_be_remembered_the_others_wait() {
         let questions = Questions::default();
-        assert!((0..REMEMBERED).all(|n| questions.take(hash(n), UNHURRIED).is_some()));
-        assert!(questions.take(hash(REMEMBERED), UNHURRIED).is_none());
+        assert!((0..REMEMBERED).all(|n| questions.take(order(n), UNHURRIED).is_some()));
+        assert!(questions.take(order(REMEMBERED), UNHURRIED).is_none());
         tokio::time::advance(UNHURRIED.interval).await;
-        assert!(questions.take(hash(REMEMBERED), UNHURRIED).is_some());
+        assert!(questions.take(order(REMEMBERED), UNHURRIED).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_few_are_asked_about_in_a_second_while_the_stream_lives() {
         let questions = Questions::default();
-        let ask = |n| questions.take(hash(n), WITH_STREAM).is_some();
+        let ask = |n| questions.take(order(n), WITH_STREAM).is_some();
         assert_eq!((0..200).filter(|n| ask(*n)).count(), 50);
-        assert!(questions.take(hash(200), WITHOUT_STREAM).is_some());
+        assert!(questions.take(order(200), WITHOUT_STREAM).is_some());
         tokio::time::advance(SECOND).await;
         assert_eq!((0..200).filter(|n| ask(*n)).count(), 50);
     }
@@ -160,10 +159,10 @@ mod tests {
     #[tokio::test]
     async fn a_few_are_asked_about_at_a_time() {
         let questions = Questions::default();
-        let places: Vec<_> = (0..AT_A_TIME).filter_map(|n| questions.take(hash(n), UNHURRIED)).collect();
+        let places: Vec<_> = (0..AT_A_TIME).filter_map(|n| questions.take(order(n), UNHURRIED)).collect();
         assert_eq!(places.len(), AT_A_TIME);
-        assert!(questions.take(hash(AT_A_TIME), WITH_STREAM).is_none());
+        assert!(questions.take(order(AT_A_TIME), WITH_STREAM).is_none());
         drop(places);
-        assert!(questions.take(hash(AT_A_TIME), WITH_STREAM).is_some());
+        assert!(questions.take(order(AT_A_TIME), WITH_STREAM).is_some());
     }
 }

@@ -8,6 +8,7 @@ use super::{App, Error};
 use crate::crash::crash_point;
 use crate::domain::bolt11::Invoice;
 use crate::domain::event::{EventType, Subject};
+use crate::domain::lightning::PaymentHash;
 use crate::domain::order::{Order, OrderState};
 use crate::domain::time::{DAY, MINUTE, SECOND, Timestamp};
 use crate::lnd::Cancelled;
@@ -90,13 +91,14 @@ pub async fn close_all(app: &App, orders: &[Order]) -> OpenInvoices {
 
 /// Asks the node to close an order that is not paid yet, and does as it says.
 pub async fn close(app: &App, order: &Order) -> Result<Closing, Error> {
+    let Some((hash, _)) = order.lightning() else { return Ok(Closing::Undecided) };
     crash_point!("close.before_cancel");
-    match app.node.cancel_invoice(order.payment_hash).await {
+    match app.node.cancel_invoice(hash).await {
         Ok(Cancelled::Cancelled) => {
             crash_point!("close.cancelled");
             close_by_node(app, order).await.map(|()| Closing::Closed)
         }
-        Ok(Cancelled::AlreadySettled) => settle_instead(app, order).await,
+        Ok(Cancelled::AlreadySettled) => settle_instead(app, hash).await,
         Ok(Cancelled::Unknown) => close_unknown(app, order).await,
         Err(error) => {
             tracing::warn!(order.id = %order.id, error = %error, "the node did not close an order");
@@ -106,9 +108,9 @@ pub async fn close(app: &App, order: &Order) -> Result<Closing, Error> {
 }
 
 /// Paid at the last moment, or while we were away.
-async fn settle_instead(app: &App, order: &Order) -> Result<Closing, Error> {
+async fn settle_instead(app: &App, hash: PaymentHash) -> Result<Closing, Error> {
     crash_point!("close.already_settled");
-    match app.node.lookup_invoice(order.payment_hash).await {
+    match app.node.lookup_invoice(hash).await {
         Ok(Some(invoice)) => apply_invoice(app, &invoice, None).await.map(|()| Closing::Closed),
         Err(error) if error.is_retryable() => Ok(Closing::NodeSilent),
         Ok(None) | Err(_) => Ok(Closing::Undecided),

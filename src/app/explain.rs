@@ -22,8 +22,8 @@ pub struct Explained {
     pub subscription: Option<Subscription>,
     pub grants: Vec<(Option<Uuid>, Grant)>,
     pub peer: Option<StoredPeer>,
-    /// What the node says of its invoice now.
-    pub node: Result<Option<NodeInvoice>, lnd::Error>,
+    /// What the node says of its invoice now; None where it is not paid by one.
+    pub node: Option<Result<Option<NodeInvoice>, lnd::Error>>,
 }
 
 /// A payment whose order this database does not know.
@@ -76,7 +76,10 @@ pub async fn explain(app: &App, name: OrderName) -> Result<Explained, Error> {
     let order = find_order(app, name).await?;
     let order = order.ok_or(Error::NotFound("no order has this payment hash or id"))?;
     let payments = app.store.payments_of(order.id).await?;
-    let node = app.node.lookup_invoice(order.payment_hash).await;
+    let node = match order.payment_hash() {
+        Some(hash) => Some(app.node.lookup_invoice(hash).await),
+        None => None,
+    };
     let mut events = app.store.events_of(Subject::Order(order.id)).await?;
     for payment in &payments {
         events.extend(app.store.events_of(Subject::Payment(payment.id)).await?);

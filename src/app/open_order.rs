@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{App, Error, NO_SUCH_KEY, Unavailable};
 use crate::crash::crash_point;
 use crate::domain::event::{EventType, Subject};
-use crate::domain::order::{Order, OrderKind, OrderState};
+use crate::domain::order::{Order, OrderKind, OrderState, Rail};
 use crate::domain::subscription::Standing;
 use crate::domain::time::{DAY, Timestamp};
 use crate::store::{IdempotencyKey, NewOrder, Remembered, Reservation, Tx};
@@ -49,8 +49,12 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
     if needs_slot {
         reserve(app, &mut tx, new).await?;
     }
+    let (name, amount) = match &new.rail {
+        Rail::Lightning { quote, .. } => ("amountSats", quote.amount.get()),
+        Rail::Card { price } => ("amountCents", price.get()),
+    };
     let data = json!({
-        "serverId": new.purchase.server_id.as_str(), "months": new.purchase.months, "amountSats": new.quote.amount,
+        "serverId": new.purchase.server_id.as_str(), "months": new.purchase.months, name: amount,
         "accountId": new.account,
     });
     tx.record(app.new_id(), EventType::OrderCreated, Subject::Order(new.id), &data, new.created_at).await?;

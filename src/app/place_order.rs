@@ -9,7 +9,7 @@ use crate::domain::Invalid;
 use crate::domain::instance_key::ClaimToken;
 use crate::domain::keys::PublicKey;
 use crate::domain::money::Quote;
-use crate::domain::order::{ClaimBy, Order, OrderKind, Purchase};
+use crate::domain::order::{ClaimBy, Order, OrderKind, Purchase, Rail};
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Standing;
 use crate::store::{IdempotencyKey, KeyOwner, NewOrder};
@@ -84,15 +84,14 @@ pub async fn place(app: &App, purchase: Purchase, quote: Quote, customer: &Custo
         id,
         key_id,
         purchase,
-        quote,
-        payment_hash: key.preimage(id).payment_hash(),
+        rail: Rail::Lightning { payment_hash: key.preimage(id).payment_hash(), quote },
         origin: key.origin(&customer.address_prefix),
         account: customer.account,
         created_at: app.clock.now(),
     };
     let order = open_order(app, &new, customer.idempotency_key.as_ref()).await?;
     let order = request_invoice(app, order).await?;
-    tracing::info!(order.id = %order.id, payment_hash = order.payment_hash.prefix(), "an order was placed");
+    tracing::info!(order.id = %order.id, payment_hash = order.payment_hash_prefix(), "an order was placed");
     placed(app, order)
 }
 

@@ -15,8 +15,8 @@ use crate::store::Holder;
 pub struct PortHolder {
     pub holder: Holder,
     pub subscription: Subscription,
-    /// Of the order that founded it.
-    pub payment_hash: PaymentHash,
+    /// Of the order that founded it; none of one that was paid by card.
+    pub payment_hash: Option<PaymentHash>,
 }
 
 /// Everybody who had a server's port, or who had it at some time between two; the latest first.
@@ -42,7 +42,7 @@ pub async fn port_holders(
     for holder in app.store.holders(&server.id, slot).await?.into_iter().filter(had_it) {
         let missing = || Error::Broken(Invalid::new("a peer without its subscription or order"));
         let subscription = app.store.subscription(holder.subscription).await?.ok_or_else(missing)?;
-        let payment_hash = app.store.order(subscription.founded_by).await?.ok_or_else(missing)?.payment_hash;
+        let payment_hash = app.store.order(subscription.founded_by).await?.ok_or_else(missing)?.payment_hash();
         found.push(PortHolder { holder, subscription, payment_hash });
     }
     Ok(found)

@@ -51,7 +51,8 @@ async fn look_up_each(app: &App) -> Result<usize, Error> {
 }
 
 async fn look_up(app: &App, order: &Order) -> Result<usize, Error> {
-    match app.node.lookup_invoice(order.payment_hash).await {
+    let Some((hash, _)) = order.lightning() else { return Ok(0) };
+    match app.node.lookup_invoice(hash).await {
         Ok(Some(invoice)) => Ok(apply_final(app, &invoice).await),
         Ok(None) => Ok(0),
         Err(error) if error.is_retryable() || error.is_credential() => Err(unanswered(&error)),

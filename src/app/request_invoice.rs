@@ -7,8 +7,10 @@ use uuid::Uuid;
 use super::circuit_breaker::Attempt;
 use super::{App, Error, Unavailable, close_orders};
 use crate::crash::crash_point;
+use crate::domain::Invalid;
 use crate::domain::bolt11::{Expected, Invoice};
-use crate::domain::lightning::NodeId;
+use crate::domain::lightning::{NodeId, PaymentHash};
+use crate::domain::money::Msats;
 use crate::domain::order::{Order, OrderState};
 use crate::domain::time::Timestamp;
 use crate::lnd::{self, InvoiceState, NewInvoice, NodeInvoice};
@@ -22,15 +24,16 @@ pub async fn request_invoice(app: &App, order: Order) -> Result<Order, Error> {
     if order.state != OrderState::Creating {
         return Ok(order);
     }
+    let on = on_lightning(&order)?;
     let payee = app.health.payee()?;
     let attempt = app.health.adding.begin()?;
-    let (text, add_index) = match ask(app, &order, attempt).await {
+    let (text, add_index) = match ask(app, &order, on, attempt).await {
         Ok(found) => found,
         Err(error) if error.is_retryable() => return Err(Unavailable::NodeDown(error.to_string()).into()),
         Err(error) => return give_up(app, &order, &error.to_string()).await,
     };
     let now = app.clock.now();
-    match Invoice::parse(&text).and_then(|invoice| invoice.check(&expected(app, &order, payee), now)) {
+    match Invoice::parse(&text).and_then(|invoice| invoice.check(&expected(app, on, payee), now)) {
         Ok(invoice) => store_invoice(app, order.id, &invoice, add_index).await,
         Err(problem) => give_up(app, &order, &problem.to_string()).await,
     }
@@ -39,7 +42,7 @@ pub async fn request_invoice(app: &App, order: Order) -> Result<Order, Error> {
 /// Stores an invoice that the node reports for an order in `creating`, whatever the time: it may be paid already.
 pub async fn adopt_invoice(app: &App, order: &Order, invoice: &NodeInvoice, payee: NodeId) -> Result<Order, Error> {
     let parsed = Invoice::parse(&invoice.payment_request).map_err(Error::Broken)?;
-    let checked = parsed.check(&expected(app, order, payee), Timestamp::EPOCH).map_err(Error::Broken)?;
+    let checked = parsed.check(&expected(app, on_lightning(order)?, payee), Timestamp::EPOCH).map_err(Error::Broken)?;
     store_invoice(app, order.id, &checked, invoice.add_index).await
 }
 
@@ -64,21 +67,25 @@ async fn store_invoice(app: &App, order: Uuid, invoice: &Invoice, add_index: u64
     }
 }
 
-fn expected(app: &App, order: &Order, payee: NodeId) -> Expected {
-    Expected {
-        payment_hash: order.payment_hash,
-        amount: order.quote.amount.to_msats(),
-        network: app.shop.network,
-        payee,
-    }
+fn on_lightning(order: &Order) -> Result<(PaymentHash, Msats), Error> {
+    order.lightning().ok_or_else(|| Error::Broken(Invalid::new("an invoice for an order that is paid by card")))
+}
+
+fn expected(app: &App, (payment_hash, amount): (PaymentHash, Msats), payee: NodeId) -> Expected {
+    Expected { payment_hash, amount, network: app.shop.network, payee }
 }
 
 /// The invoice's text and add index: a new one, or the one that an earlier attempt left at the node.
-async fn ask(app: &App, order: &Order, attempt: Attempt) -> Result<(String, u64), lnd::Error> {
+async fn ask(
+    app: &App,
+    order: &Order,
+    (hash, amount): (PaymentHash, Msats),
+    attempt: Attempt,
+) -> Result<(String, u64), lnd::Error> {
     let preimage = app.keyring.get(order.key_id).map_err(|e| rejected(e.to_string()))?.preimage(order.id);
     let new = NewInvoice {
         preimage,
-        amount: order.quote.amount.to_msats(),
+        amount,
         memo: app.shop.memo(order.id),
         expiry: app.shop.orders.invoice_lifetime,
         private_route_hints: app.shop.orders.private_route_hints,
@@ -92,13 +99,13 @@ async fn ask(app: &App, order: &Order, attempt: Attempt) -> Result<(String, u64)
             crash_point!("request_invoice.added");
             Ok((added.payment_request, added.add_index))
         }
-        Err(lnd::Error::AlreadyExists) => existing(app, order).await,
+        Err(lnd::Error::AlreadyExists) => existing(app, hash).await,
         Err(error) => Err(error),
     }
 }
 
-async fn existing(app: &App, order: &Order) -> Result<(String, u64), lnd::Error> {
-    let found = app.node.lookup_invoice(order.payment_hash).await?;
+async fn existing(app: &App, hash: PaymentHash) -> Result<(String, u64), lnd::Error> {
+    let found = app.node.lookup_invoice(hash).await?;
     crash_point!("request_invoice.found");
     match found {
         Some(invoice) if invoice.state != InvoiceState::Canceled => Ok((invoice.payment_request, invoice.add_index)),

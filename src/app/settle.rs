@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::deliver::{Delivered, deliver};
@@ -14,7 +14,7 @@ use crate::crash::crash_point;
 use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::lightning::{NodeId, PaymentHash};
-use crate::domain::money::Msats;
+use crate::domain::money::Amount;
 use crate::domain::order::{Order, OrderState};
 use crate::domain::payment::{Evidence, Outcome, Payment, Provider};
 use crate::domain::settle_progress::Position;
@@ -41,7 +41,7 @@ pub fn evidence(payment_hash: PaymentHash, settlement: &Settlement) -> Evidence 
     Evidence {
         provider: Provider::Lightning,
         external_id: payment_hash.to_string(),
-        amount: settlement.amount,
+        amount: Amount::Msats(settlement.amount),
         settled_at: settlement.settled_at,
     }
 }
@@ -79,7 +79,7 @@ async fn attempt(
     crash_point!("settle.committed");
     if let Settled::Now(outcome) = settled {
         count(app, &order, evidence, outcome, now);
-        let payment_hash = order.payment_hash.prefix();
+        let payment_hash = order.payment_hash_prefix();
         tracing::info!(order.id = %order.id, payment_hash, outcome = outcome.name(), "a payment settled");
         app.changes.announce(&order.id);
         app.server_changes.announce(&order.server_id);
@@ -88,12 +88,17 @@ async fn attempt(
 }
 
 fn count(app: &App, order: &Order, evidence: &Evidence, outcome: Outcome, now: Timestamp) {
-    app.metrics.payment(outcome, evidence.amount.excess_over(order.quote.amount.to_msats()), lag(evidence, now));
+    app.metrics.payment(outcome, excess(order, evidence), lag(evidence, now));
     match outcome {
         Outcome::Underpaid => app.metrics.order("expired"),
         Outcome::RefundDue if matches!(order.state, OrderState::Failed { .. }) => {}
         _ => app.metrics.order("paid"),
     }
+}
+
+/// What was paid beyond the price; nothing where it is less.
+fn excess(order: &Order, evidence: &Evidence) -> Amount {
+    evidence.amount.excess_over(order.price()).unwrap_or_else(|| evidence.amount.nothing())
 }
 
 /// Since the node settled it; its clock may be ahead of ours.
@@ -123,7 +128,8 @@ pub async fn record_orphan(
 ) -> Result<(), Error> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
-    let payment = payment(app, None, evidence, Msats::new(0), Outcome::Orphaned, now);
+    let nothing = evidence.amount.nothing();
+    let payment = payment(app, None, evidence, nothing, Outcome::Orphaned, now);
     let is_new = tx.insert_payment(&payment).await?;
     if is_new {
         let data = json!({ "orderId": named, "amountMsat": evidence.amount.get() });
@@ -135,7 +141,7 @@ pub async fn record_orphan(
     tx.commit().await?;
     crash_point!("record_orphan.committed");
     if is_new {
-        app.metrics.payment(Outcome::Orphaned, Msats::new(0), lag(evidence, now));
+        app.metrics.payment(Outcome::Orphaned, nothing, lag(evidence, now));
     }
     Ok(())
 }
@@ -158,24 +164,38 @@ async fn apply(
     if order.is_paid() || tx.has_payment(evidence).await? {
         return Ok(Some(Settled::Before));
     }
-    let price = order.quote.amount.to_msats();
-    let outcome = if evidence.amount < price {
+    let outcome = if evidence.amount.excess_over(order.price()).is_none() {
         Some(refuse(tx, order, now).await?)
     } else {
         pay(app, tx, order, evidence, now).await?
     };
     let Some(outcome) = outcome else { return Ok(None) };
-    let excess = evidence.amount.excess_over(price);
+    let excess = excess(order, evidence);
     let payment = payment(app, Some(order.id), evidence, excess, outcome, now);
     tx.insert_payment(&payment).await?;
-    let data = json!({
-        "paymentHash": order.payment_hash.to_string(),
-        "amountMsat": evidence.amount.get(),
-        "excessMsat": excess.get(),
-    });
+    let data = Value::Object(paid_facts(order, evidence.amount, excess));
     tx.record(app.new_id(), event_of(outcome), Subject::Order(order.id), &data, now).await?;
     record_excess(app, tx, payment.id, order.id, excess, now).await?;
     Ok(Some(Settled::Now(outcome)))
+}
+
+/// What an event tells of an order's payment.
+pub fn paid_facts(order: &Order, amount: Amount, excess: Amount) -> Map<String, Value> {
+    let facts = match order.payment_hash() {
+        Some(hash) => vec![("paymentHash", json!(hash.to_string()))],
+        None => Vec::new(),
+    };
+    let amounts = [(in_unit("amount", amount), json!(amount.get())), (in_unit("excess", excess), json!(excess.get()))];
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(amounts).collect()
+}
+
+/// The name of a field that holds an amount, such as `amountMsat`.
+pub fn in_unit(name: &str, amount: Amount) -> String {
+    let unit = match amount {
+        Amount::Msats(_) => "Msat",
+        Amount::UsdCents(_) => "Cents",
+    };
+    format!("{name}{unit}")
 }
 
 /// Tells of an excess, if there is one.
@@ -184,11 +204,11 @@ pub async fn record_excess(
     tx: &mut Tx,
     payment: Uuid,
     order: Uuid,
-    excess: Msats,
+    excess: Amount,
     now: Timestamp,
 ) -> Result<(), Error> {
     if excess.get() > 0 {
-        let data = json!({ "orderId": order, "excessMsat": excess.get() });
+        let data = json!({ "orderId": order, in_unit("excess", excess): excess.get() });
         tx.record(app.new_id(), EventType::PaymentExcess, Subject::Payment(payment), &data, now).await?;
     }
     Ok(())
@@ -236,7 +256,7 @@ fn payment(
     app: &App,
     order_id: Option<Uuid>,
     evidence: &Evidence,
-    excess: Msats,
+    excess: Amount,
     outcome: Outcome,
     recorded_at: Timestamp,
 ) -> Payment {

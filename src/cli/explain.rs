@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::domain::event::{Event, Subject};
 use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
+use crate::domain::order::Rail;
 use crate::domain::payment::{Outcome, Payment};
 use crate::domain::server::ServerId;
 use crate::domain::subscription::{Grant, Span};
@@ -102,20 +103,22 @@ fn lines(explained: &Explained) -> Vec<String> {
     let order = &explained.order;
     let mut lines = vec![
         format!("order         {}", order.id),
-        format!("payment hash  {}", order.payment_hash),
         format!("state         {}", order.state.name()),
-        format!("bought        {} on {} for {}", Span::Months(order.months), order.server_id, order.quote.amount),
+        format!("bought        {} on {} for {}", Span::Months(order.months), order.server_id, order.rail.asked()),
     ];
-    if let (Some(usd), Some(rate)) = (order.quote.usd, &order.quote.rate) {
-        let per_btc = rate.cents_per_btc / 100;
-        lines.push(format!("price         ${usd} at ${per_btc} for a bitcoin ({}, {})", rate.source, rate.as_of));
+    if let Rail::Lightning { payment_hash, quote } = &order.rail {
+        lines.insert(1, format!("payment hash  {payment_hash}"));
+        if let (Some(usd), Some(rate)) = (quote.usd, &quote.rate) {
+            let per_btc = rate.cents_per_btc / 100;
+            lines.push(format!("price         ${usd} at ${per_btc} for a bitcoin ({}, {})", rate.source, rate.as_of));
+        }
     }
     if let Some(invoice) = order.invoice() {
         lines.push(format!("invoice       until {}", invoice.expires_at));
     }
     lines.extend(explained.payments.iter().flat_map(payment_lines));
     lines.extend(subscription_lines(explained));
-    lines.push(format!("LND now       {}", node_line(&explained.node)));
+    lines.extend(explained.node.iter().map(|node| format!("LND now       {}", node_line(node))));
     lines.extend(event_lines(&explained.events));
     lines
 }
@@ -138,10 +141,10 @@ pub fn event_lines(events: &[Event]) -> Vec<String> {
 
 /// What arrived, what it brought, and whether it waits for the operator.
 fn payment_lines(payment: &Payment) -> Vec<String> {
-    let (amount, excess) = (payment.evidence.amount.get(), payment.excess.get());
+    let (amount, excess) = (payment.evidence.amount, payment.excess.get());
     let (settled_at, outcome) = (payment.evidence.settled_at, payment.outcome.name());
     let mut lines = vec![
-        format!("payment       {amount} msat ({excess} beyond the price) settled {settled_at}: {outcome}"),
+        format!("payment       {amount} ({excess} beyond the price) settled {settled_at}: {outcome}"),
         format!("              {}", meaning(payment.outcome)),
     ];
     if payment.is_open() {

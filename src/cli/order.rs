@@ -11,7 +11,7 @@ use super::{ConfigFile, output, parse};
 use crate::app::adopt_payment::{Adoption, AmountCheck, Bought, adopt_payment};
 use crate::clock::Clock;
 use crate::domain::keys::PublicKey;
-use crate::domain::order::{ClaimBy, Order, OrderKind};
+use crate::domain::order::{ClaimBy, Order, OrderKind, Rail};
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
 use crate::lifecycle;
@@ -118,13 +118,17 @@ impl Listed<8> for Hashed<Order> {
             kind(order).to_owned(),
             order.server_id.to_string(),
             order.months.to_string(),
-            order.quote.amount.to_string(),
-            hashes.show(&order.payment_hash.to_string()),
+            order.rail.asked(),
+            order.payment_hash().map_or_else(|| "-".to_owned(), |hash| hashes.show(&hash.to_string())),
         ]
     }
 
     fn as_json(&self) -> Value {
         let Self { one: order, hashes } = self;
+        let (sats, cents) = match &order.rail {
+            Rail::Lightning { quote, .. } => (Some(quote.amount), None),
+            Rail::Card { price } => (None, Some(price.get())),
+        };
         json!({
             "orderId": order.id,
             "createdAt": order.created_at,
@@ -132,9 +136,11 @@ impl Listed<8> for Hashed<Order> {
             "kind": kind(order),
             "serverId": order.server_id.as_str(),
             "months": order.months,
-            "amountSats": order.quote.amount,
+            "rail": order.rail.name(),
+            "amountSats": sats,
+            "amountCents": cents,
             "subscriptionId": order.subscription_id,
-            "paymentHash": hashes.show(&order.payment_hash.to_string()),
+            "paymentHash": order.payment_hash().map(|hash| hashes.show(&hash.to_string())),
         })
     }
 

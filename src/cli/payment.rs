@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::listing::{Hashed, Hashes, Listed, Listing};
 use super::{ConfigFile, output, parse};
 use crate::app::resolve_payment::{Resolved, resolve_payment};
+use crate::app::settle::in_unit;
 use crate::clock::Clock;
 use crate::domain::note::Note;
 use crate::domain::payment::{Outcome, Payment};
@@ -86,15 +87,15 @@ impl List {
 
 impl Listed<8> for Hashed<Payment> {
     const HEADING: [&'static str; 8] =
-        ["PAYMENT", "SETTLED", "MSAT", "EXCESS", "OUTCOME", "WAITS", "ORDER", "PAYMENT HASH"];
+        ["PAYMENT", "SETTLED", "AMOUNT", "EXCESS", "OUTCOME", "WAITS", "ORDER", "PAYMENT HASH"];
 
     fn row(&self) -> [String; 8] {
         let Self { one: payment, hashes } = self;
         [
             payment.id.to_string(),
             payment.evidence.settled_at.to_string(),
-            payment.evidence.amount.get().to_string(),
-            payment.excess.get().to_string(),
+            payment.evidence.amount.to_string(),
+            payment.excess.to_string(),
             payment.outcome.name().to_owned(),
             waits(payment).to_owned(),
             payment.order_id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
@@ -107,8 +108,8 @@ impl Listed<8> for Hashed<Payment> {
         json!({
             "paymentId": payment.id,
             "settledAt": payment.evidence.settled_at,
-            "amountMsat": payment.evidence.amount.get(),
-            "excessMsat": payment.excess.get(),
+            in_unit("amount", payment.evidence.amount): payment.evidence.amount.get(),
+            in_unit("excess", payment.excess): payment.excess.get(),
             "outcome": payment.outcome.name(),
             "open": payment.is_open(),
             "resolvedAt": payment.resolution.as_ref().map(|resolution| resolution.at),

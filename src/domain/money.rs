@@ -22,6 +22,45 @@ pub struct Msats(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsdCents(u64);
 
+/// An amount, in the unit of the rail that it is asked for or arrives on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    Msats(Msats),
+    UsdCents(UsdCents),
+}
+
+impl Amount {
+    /// The bare number.
+    pub const fn get(self) -> u64 {
+        match self {
+            Self::Msats(msats) => msats.get(),
+            Self::UsdCents(cents) => cents.get(),
+        }
+    }
+
+    /// What is here beyond a price; None where it is less, or in another unit.
+    pub const fn excess_over(self, price: Self) -> Option<Self> {
+        match (self, price) {
+            (Self::Msats(Msats(here)), Self::Msats(Msats(price))) if here >= price => {
+                Some(Self::Msats(Msats(here - price)))
+            }
+            (Self::UsdCents(UsdCents(here)), Self::UsdCents(UsdCents(price))) if here >= price => {
+                Some(Self::UsdCents(UsdCents(here - price)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Nothing, in the same unit.
+    #[must_use]
+    pub const fn nothing(self) -> Self {
+        match self {
+            Self::Msats(_) => Self::Msats(Msats(0)),
+            Self::UsdCents(_) => Self::UsdCents(UsdCents(0)),
+        }
+    }
+}
+
 impl Sats {
     pub const fn new(sats: u64) -> Self {
         Self(sats)
@@ -44,12 +83,6 @@ impl Msats {
 
     pub const fn get(self) -> u64 {
         self.0
-    }
-
-    /// What is here beyond `price`; nothing where it is less.
-    #[must_use]
-    pub const fn excess_over(self, price: Self) -> Self {
-        Self(self.0.saturating_sub(price.0))
     }
 
     /// Whole satoshis, rounded up.
@@ -84,6 +117,15 @@ impl UsdCents {
 impl fmt::Display for Sats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} sat", self.0)
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Msats(msats) => write!(f, "{} msat", msats.0),
+            Self::UsdCents(cents) => write!(f, "${cents}"),
+        }
     }
 }
 
@@ -180,6 +222,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn amounts_of_two_rails_are_never_held_against_each_other() {
+        let (msats, cents) = (Amount::Msats(Msats(300)), Amount::UsdCents(UsdCents(300)));
+        assert_eq!((msats.excess_over(cents), cents.excess_over(msats)), (None, None));
+        assert_eq!(cents.excess_over(cents), Some(cents.nothing()));
+    }
+
     proptest! {
         /// The sats of a price are worth at least the price, and one sat less would not be.
         #[test]
@@ -195,8 +244,9 @@ mod tests {
         /// What arrived is the price and the excess, to the msat; less than the price has no excess.
         #[test]
         fn scenario_18_price_and_excess_are_what_arrived(price in 1_u64..=100_000_000_000, arrived in 0_u64..=200_000_000_000) {
-            let excess = Msats(arrived).excess_over(Msats(price)).get();
-            prop_assert_eq!(excess + price.min(arrived), arrived);
+            let excess = Amount::Msats(Msats(arrived)).excess_over(Amount::Msats(Msats(price)));
+            prop_assert_eq!(excess.is_some(), arrived >= price);
+            prop_assert_eq!(excess.map_or(0, Amount::get) + price.min(arrived), arrived);
         }
 
         #[test]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::instance_key::KeyId;
 use super::keys::PublicKey;
 use super::lightning::PaymentHash;
-use super::money::Quote;
+use super::money::{Amount, Msats, Quote, UsdCents};
 use super::server::ServerId;
 use super::time::{DAY, Timestamp};
 
@@ -28,8 +28,7 @@ pub struct Order {
     pub public_key: Option<PublicKey>,
     pub claim_by: ClaimBy,
     pub months: u32,
-    pub quote: Quote,
-    pub payment_hash: PaymentHash,
+    pub rail: Rail,
     pub created_at: Timestamp,
     pub state: OrderState,
     /// Whose it is; nobody's where it was made without a credential and not adopted since.
@@ -40,10 +39,19 @@ pub struct Order {
     pub revision: i64,
 }
 
+/// How an order is paid, and what is asked for it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rail {
+    /// Its public name is the payment hash.
+    Lightning { payment_hash: PaymentHash, quote: Quote },
+    /// Its public name is the order's id.
+    Card { price: UsdCents },
+}
+
 /// The invoice that the customer was shown; it was checked before it was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownInvoice {
-    /// BOLT 11 text.
+    /// BOLT 11 text; for a card, the address of the page to pay on.
     pub text: String,
     pub expires_at: Timestamp,
 }
@@ -90,6 +98,29 @@ pub enum OrderState {
 }
 
 impl Order {
+    /// None of one that is paid by card.
+    pub const fn payment_hash(&self) -> Option<PaymentHash> {
+        self.rail.payment_hash()
+    }
+
+    /// Payment hash and price, where Lightning is its rail.
+    pub const fn lightning(&self) -> Option<(PaymentHash, Msats)> {
+        match &self.rail {
+            Rail::Lightning { payment_hash, quote } => Some((*payment_hash, quote.amount.to_msats())),
+            Rail::Card { .. } => None,
+        }
+    }
+
+    /// As much of the payment hash as a log may hold.
+    pub fn payment_hash_prefix(&self) -> Option<String> {
+        self.payment_hash().map(|hash| hash.prefix())
+    }
+
+    /// What was asked for.
+    pub const fn price(&self) -> Amount {
+        self.rail.price()
+    }
+
     /// The invoice, from the moment that it is stored.
     pub const fn invoice(&self) -> Option<&ShownInvoice> {
         match &self.state {
@@ -110,6 +141,38 @@ impl Order {
             OrderState::Pending(_) | OrderState::Paid { .. } => true,
             OrderState::Expired { closed_at, .. } => now.since(*closed_at) < EXPIRED_SHOWN,
             OrderState::Creating | OrderState::Failed { .. } => false,
+        }
+    }
+}
+
+impl Rail {
+    pub const fn payment_hash(&self) -> Option<PaymentHash> {
+        match self {
+            Self::Lightning { payment_hash, .. } => Some(*payment_hash),
+            Self::Card { .. } => None,
+        }
+    }
+
+    pub const fn price(&self) -> Amount {
+        match self {
+            Self::Lightning { quote, .. } => Amount::Msats(quote.amount.to_msats()),
+            Self::Card { price } => Amount::UsdCents(*price),
+        }
+    }
+
+    /// What was asked for, as people read it.
+    pub fn asked(&self) -> String {
+        match self {
+            Self::Lightning { quote, .. } => quote.amount.to_string(),
+            Self::Card { price } => Amount::UsdCents(*price).to_string(),
+        }
+    }
+
+    /// The word in the database and in lists.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Lightning { .. } => "lightning",
+            Self::Card { .. } => "card",
         }
     }
 }

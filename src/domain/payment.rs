@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::money::Msats;
+use super::money::Amount;
 use super::note::Note;
 use super::time::Timestamp;
 
@@ -10,9 +10,9 @@ use super::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
     pub provider: Provider,
-    /// Unique with the provider: the payment hash on Lightning.
+    /// Unique with the provider: the payment hash on Lightning, the payment intent at Stripe.
     pub external_id: String,
-    pub amount: Msats,
+    pub amount: Amount,
     /// The provider's own time of settlement.
     pub settled_at: Timestamp,
 }
@@ -21,6 +21,7 @@ pub struct Evidence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
     Lightning,
+    Stripe,
 }
 
 /// The one automatic answer to a payment.
@@ -45,7 +46,7 @@ pub struct Payment {
     pub order_id: Option<Uuid>,
     pub evidence: Evidence,
     /// What was paid beyond the price.
-    pub excess: Msats,
+    pub excess: Amount,
     pub outcome: Outcome,
     pub recorded_at: Timestamp,
     /// What the operator did about it, once they did.
@@ -70,6 +71,7 @@ impl Provider {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lightning => "lightning",
+            Self::Stripe => "stripe",
         }
     }
 }

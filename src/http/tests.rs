@@ -22,8 +22,8 @@ use crate::domain::bolt11::Invoice;
 use crate::domain::instance_key::{InstanceKey, KeyId, Keyring};
 use crate::domain::keys::PrivateKey;
 use crate::domain::lightning::{Network, PaymentHash};
-use crate::domain::money::{Price, Quote, Sats};
-use crate::domain::order::{ClaimBy, OrderKind, Purchase};
+use crate::domain::money::{Amount, Price, Quote, Sats};
+use crate::domain::order::{ClaimBy, OrderKind, Purchase, Rail};
 use crate::domain::payment::{Evidence, Provider};
 use crate::domain::plan::{Plan, Plans};
 use crate::domain::server::{Pool, Server, ServerId};
@@ -85,8 +85,10 @@ impl Instance {
                 claim_by: ClaimBy::PaymentHash,
                 referral_code: None,
             },
-            quote: Quote { amount: PRICE, usd: None, rate: None },
-            payment_hash: PaymentHash::parse(HASH).unwrap(),
+            rail: Rail::Lightning {
+                payment_hash: PaymentHash::parse(HASH).unwrap(),
+                quote: Quote { amount: PRICE, usd: None, rate: None },
+            },
             origin: "origin".into(),
             account: None,
             created_at: ISSUED,
@@ -104,7 +106,7 @@ impl Instance {
         let evidence = Evidence {
             provider: Provider::Lightning,
             external_id: HASH.into(),
-            amount: PRICE.to_msats(),
+            amount: Amount::Msats(PRICE.to_msats()),
             settled_at: ISSUED,
         };
         settle::settle(&self.shared.app, order.unwrap().id, &evidence, None).await.unwrap();

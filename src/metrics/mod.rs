@@ -17,7 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-use crate::domain::money::Msats;
+use crate::domain::money::Amount;
 use crate::domain::payment::Outcome;
 use age::Age;
 use readings::Readings;
@@ -65,13 +65,15 @@ impl Metrics {
     }
 
     /// A payment was entered, this long after the node settled it.
-    pub fn payment(&self, outcome: Outcome, excess: Msats, lag: Duration) {
+    pub fn payment(&self, outcome: Outcome, excess: Amount, lag: Duration) {
         let payments = &self.0.table.payments;
         payments.entered.get_or_create(&labels([("outcome", outcome.name())])).inc();
         payments.lag.observe(lag.as_secs_f64());
         if excess.get() > 0 {
             payments.overpaid.inc();
-            payments.overpaid_msat.inc_by(excess.get());
+            if let Amount::Msats(msats) = excess {
+                payments.overpaid_msat.inc_by(msats.get());
+            }
         }
     }
 

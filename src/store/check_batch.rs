@@ -77,7 +77,8 @@ impl Reader {
             let hashes: Vec<_> = questions.iter().map(|question| question.hash).collect();
             // Where it fails the questions are dropped, and those who asked try by themselves.
             let Ok(found) = read_checked(connections, &hashes).await else { continue };
-            let found: HashMap<_, _> = found.into_iter().map(|checked| (checked.order.payment_hash, checked)).collect();
+            let found: HashMap<_, _> =
+                found.into_iter().filter_map(|checked| Some((checked.order.payment_hash()?, checked))).collect();
             for Question { hash, answer } in questions {
                 // Whoever went away needs no answer.
                 let _ = answer.send(found.get(&hash).cloned());

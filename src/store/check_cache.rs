@@ -49,9 +49,10 @@ impl CheckCache {
         kept.holds(*read, now).then(|| checked.clone())
     }
 
-    pub fn keep(&self, checked: &CheckedOrder, read: Moment) {
+    /// Keeps the order of this hash.
+    pub fn keep(&self, hash: PaymentHash, checked: &CheckedOrder, read: Moment) {
         if read.commits.is_some() && matches!(checked.order.state, OrderState::Pending(_)) {
-            self.lock().keep(checked, read);
+            self.lock().keep(hash, checked, read);
         }
     }
 
@@ -76,8 +77,7 @@ impl Kept {
         read.commits == now.commits && (is_recent(read.at) || self.looked.is_some_and(is_recent))
     }
 
-    fn keep(&mut self, checked: &CheckedOrder, read: Moment) {
-        let hash = checked.order.payment_hash;
+    fn keep(&mut self, hash: PaymentHash, checked: &CheckedOrder, read: Moment) {
         if self.orders.len() >= MOST && !self.orders.contains_key(&hash) && !self.make_room(read) {
             return;
         }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::domain::instance_key::KeyId;
     use crate::domain::money::{Quote, Sats};
-    use crate::domain::order::{ClaimBy, Order, OrderKind, ShownInvoice};
+    use crate::domain::order::{ClaimBy, Order, OrderKind, Rail, ShownInvoice};
     use crate::domain::server::ServerId;
     use crate::domain::time::Timestamp;
 
@@ -121,8 +121,10 @@ mod tests {
             public_key: None,
             claim_by: ClaimBy::PaymentHash,
             months: 1,
-            quote: Quote { amount: Sats::new(4_500), usd: None, rate: None },
-            payment_hash: hash(n),
+            rail: Rail::Lightning {
+                payment_hash: hash(n),
+                quote: Quote { amount: Sats::new(4_500), usd: None, rate: None },
+            },
             created_at: Timestamp::EPOCH,
             state,
             account: None,
@@ -147,21 +149,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_order_counts_until_the_next_commit() {
         let cache = CheckCache::default();
-        cache.keep(&pending(1), now(7));
+        cache.keep(hash(1), &pending(1), now(7));
         assert!(cache.get(hash(1), now(7)).is_some());
         assert!(cache.get(hash(1), now(8)).is_none());
         // Read before a commit and kept after it: it may be old.
-        cache.keep(&pending(1), now(7));
+        cache.keep(hash(1), &pending(1), now(7));
         assert!(cache.get(hash(1), now(8)).is_none());
         let while_committing = Moment { commits: None, at: Instant::now() };
-        cache.keep(&pending(2), while_committing);
+        cache.keep(hash(2), &pending(2), while_committing);
         assert!(cache.get(hash(2), while_committing).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_order_counts_200_ms_or_as_long_as_nobody_else_writes() {
         let cache = CheckCache::default();
-        cache.keep(&pending(1), now(0));
+        cache.keep(hash(1), &pending(1), now(0));
         tokio::time::advance(Duration::from_millis(199)).await;
         assert!(cache.get(hash(1), now(0)).is_some());
         let looked = Instant::now();
@@ -178,19 +180,19 @@ mod tests {
     async fn only_what_waits_for_its_payment_is_kept() {
         let cache = CheckCache::default();
         let paid_at = Timestamp::EPOCH;
-        cache.keep(&order(1, OrderState::Creating), now(0));
-        cache.keep(&order(2, OrderState::Paid { invoice: invoice(), paid_at }), now(0));
-        cache.keep(&order(3, OrderState::Expired { invoice: invoice(), closed_at: paid_at }), now(0));
+        cache.keep(hash(1), &order(1, OrderState::Creating), now(0));
+        cache.keep(hash(2), &order(2, OrderState::Paid { invoice: invoice(), paid_at }), now(0));
+        cache.keep(hash(3), &order(3, OrderState::Expired { invoice: invoice(), closed_at: paid_at }), now(0));
         assert!(cache.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn its_memory_is_bounded() {
         let cache = CheckCache::default();
-        (0..MOST + 100).for_each(|n| cache.keep(&pending(n), now(0)));
+        (0..MOST + 100).for_each(|n| cache.keep(hash(n), &pending(n), now(0)));
         assert_eq!(cache.lock().orders.len(), MOST);
         tokio::time::advance(Duration::from_secs(1)).await;
-        cache.keep(&pending(MOST), now(0));
+        cache.keep(hash(MOST), &pending(MOST), now(0));
         assert_eq!(cache.lock().orders.len(), 1);
     }
 }

@@ -28,7 +28,7 @@ pub struct CheckedOrder {
 macro_rules! select_checked {
     ($which:literal) => {
         concat!(
-            "SELECT orders.id AS id, orders.key_id AS key_id, kind, orders.server_id AS server_id, target_id, ",
+            "SELECT orders.id AS id, orders.key_id AS key_id, kind, rail, orders.server_id AS server_id, target_id, ",
             "subscription_id, orders.public_key AS public_key, requires_claim_token, months, amount_msat, price_cents, ",
             "rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, invoice_expires_at, paid_at, ",
             "closed_at, orders.account_id AS account_id, orders.created_at AS created_at, orders.revision AS revision, subscriptions.id AS about_id, ",
@@ -62,7 +62,7 @@ impl Store {
         let read = self.moment();
         let checked = self.batch.read(hash, &self.reader).await?;
         if let Some(checked) = &checked {
-            self.checks.keep(checked, read);
+            self.checks.keep(hash, checked, read);
         }
         Ok(checked)
     }

@@ -15,7 +15,7 @@ use crate::domain::instance_key::KeyId;
 use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
 use crate::domain::money::{Quote, Rate, Sats, UsdCents};
-use crate::domain::order::{ClaimBy, Order, OrderKind, OrderState, Purchase, ShownInvoice};
+use crate::domain::order::{ClaimBy, Order, OrderKind, OrderState, Purchase, Rail, ShownInvoice};
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
 
@@ -23,7 +23,7 @@ use crate::domain::time::Timestamp;
 macro_rules! order_columns {
     () => {
         concat!(
-            "id, key_id, kind, server_id, target_id, subscription_id, public_key, requires_claim_token, months, ",
+            "id, key_id, kind, rail, server_id, target_id, subscription_id, public_key, requires_claim_token, months, ",
             "amount_msat, price_cents, rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, ",
             "invoice_expires_at, paid_at, closed_at, account_id, created_at, revision"
         )
@@ -44,8 +44,7 @@ pub struct NewOrder {
     pub id: Uuid,
     pub key_id: KeyId,
     pub purchase: Purchase,
-    pub quote: Quote,
-    pub payment_hash: PaymentHash,
+    pub rail: Rail,
     /// The keyed hash of the customer's address prefix.
     pub origin: String,
     /// Whose credential it was made with.
@@ -93,7 +92,7 @@ impl Store {
     /// Orders that the node may still settle, oldest first, after `(created_at, id)`; the sweep's page.
     pub async fn open_orders(&self, after: (Timestamp, Uuid), at_most: u32) -> Result<Vec<Order>> {
         let rows = sqlx::query(select_orders!(
-            "WHERE state IN ('creating', 'pending') AND (created_at > $1 OR (created_at = $1 AND id > $2)) \
+            "WHERE state IN ('creating', 'pending') AND rail = 'lightning' AND (created_at > $1 OR (created_at = $1 AND id > $2)) \
              ORDER BY created_at, id LIMIT $3"
         ))
         .bind(after.0.millis())
@@ -104,10 +103,10 @@ impl Store {
         rows.iter().map(order_from).collect()
     }
 
-    /// Pending orders whose invoice expired before `deadline`, oldest first, after `(expiry, id)`.
+    /// Pending orders on Lightning whose invoice expired before `deadline`, oldest first, after `(expiry, id)`.
     pub async fn due_orders(&self, deadline: Timestamp, after: (Timestamp, Uuid), at_most: u32) -> Result<Vec<Order>> {
         let rows = sqlx::query(select_orders!(
-            "WHERE state = 'pending' AND invoice_expires_at < $1 \
+            "WHERE state = 'pending' AND rail = 'lightning' AND invoice_expires_at < $1 \
              AND (invoice_expires_at > $2 OR (invoice_expires_at = $2 AND id > $3)) \
              ORDER BY invoice_expires_at, id LIMIT $4"
         ))
@@ -135,7 +134,7 @@ impl Store {
     /// A few orders besides one whose invoices a node that lost nothing still knows: paid ones, and ones still payable.
     pub async fn lasting_payment_hashes(&self, besides: Uuid, now: Timestamp) -> Result<Vec<PaymentHash>> {
         let rows = sqlx::query(
-            "SELECT id, payment_hash FROM orders WHERE id <> $1 \
+            "SELECT id, payment_hash FROM orders WHERE id <> $1 AND rail = 'lightning' \
              AND (state = 'paid' OR (state = 'pending' AND invoice_expires_at > $2)) ORDER BY created_at DESC LIMIT 5",
         )
         .bind(besides.to_string())
@@ -163,7 +162,7 @@ impl Store {
     pub async fn open_order_span(&self) -> Result<(u64, Option<u64>)> {
         let row = sqlx::query(
             "SELECT CAST(count(*) AS BIGINT) AS n, CAST(min(add_index) AS BIGINT) AS lowest FROM orders \
-             WHERE state IN ('creating', 'pending')",
+             WHERE state IN ('creating', 'pending') AND rail = 'lightning'",
         )
         .one_from(&self.reader)
         .await?;
@@ -209,30 +208,35 @@ impl Tx {
             OrderKind::New => ("new", None),
             OrderKind::Renewal(subscription) => ("renewal", Some(subscription.to_string())),
         };
-        let rate = order.quote.rate.as_ref();
+        let (quote, cents) = match &order.rail {
+            Rail::Lightning { quote, .. } => (Some(quote), quote.usd),
+            Rail::Card { price } => (None, Some(*price)),
+        };
+        let rate = quote.and_then(|quote| quote.rate.as_ref());
         let row = sqlx::query(concat!(
             "INSERT INTO orders (id, key_id, kind, rail, server_id, target_id, public_key, requires_claim_token, \
              referral_code, months, amount_msat, price_cents, rate_cents_per_btc, rate_source, rate_as_of, origin, \
              payment_hash, state, created_at, account_id, revision) \
-             VALUES ($1, $2, $3, 'lightning', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'creating', $17, $18, 0) RETURNING ",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'creating', $18, $19, 0) RETURNING ",
             order_columns!()
         ))
         .bind(order.id.to_string())
         .bind(order.key_id.0)
         .bind(kind)
+        .bind(order.rail.name())
         .bind(purchase.server_id.as_str())
         .bind(target)
         .bind(purchase.public_key.map(|key| key.to_string()))
         .bind(i64::from(purchase.claim_by == ClaimBy::ClaimToken))
         .bind(purchase.referral_code.as_deref())
         .bind(i64::from(purchase.months))
-        .bind(to_bigint(order.quote.amount.to_msats().get())?)
-        .bind(order.quote.usd.map(|usd| to_bigint(usd.get())).transpose()?)
+        .bind(quote.map(|quote| to_bigint(quote.amount.to_msats().get())).transpose()?)
+        .bind(cents.map(|cents| to_bigint(cents.get())).transpose()?)
         .bind(rate.map(|rate| to_bigint(rate.cents_per_btc)).transpose()?)
         .bind(rate.map(|rate| rate.source.as_str()))
         .bind(rate.map(|rate| rate.as_of.millis()))
         .bind(order.origin.as_str())
-        .bind(order.payment_hash.to_string())
+        .bind(order.rail.payment_hash().map(|hash| hash.to_string()))
         .bind(order.created_at.millis())
         .bind(order.account.map(|id| id.to_string()))
         .fetch_one(&mut *self.inner)
@@ -343,14 +347,24 @@ pub(super) fn order_from(row: &AnyRow) -> Result<Order> {
         public_key: record.parsed("public_key", public_key)?,
         claim_by,
         months: record.unsigned_u32("months")?,
-        quote: quote_from(&record)?,
-        payment_hash: record.parsed("payment_hash", PaymentHash::parse(&record.text("payment_hash")?))?,
+        rail: rail_from(&record)?,
         created_at: record.time("created_at")?,
         state: state_from(&record)?,
         account: record.optional_id("account_id")?,
         subscription_id: record.optional_id("subscription_id")?,
         revision: record.integer("revision")?,
     })
+}
+
+fn rail_from(record: &Record<'_>) -> Result<Rail> {
+    match record.text("rail")?.as_str() {
+        "lightning" => Ok(Rail::Lightning {
+            payment_hash: record.parsed("payment_hash", PaymentHash::parse(&record.text("payment_hash")?))?,
+            quote: quote_from(record)?,
+        }),
+        "card" => Ok(Rail::Card { price: UsdCents::new(record.unsigned_u64("price_cents")?) }),
+        other => Err(record.corrupt("rail", Invalid::new(format!("{other} is not a rail")))),
+    }
 }
 
 fn quote_from(record: &Record<'_>) -> Result<Quote> {

@@ -7,7 +7,7 @@ use super::connections::Ask as _;
 use super::row::{Record, to_bigint};
 use super::{Result, Store, Tx};
 use crate::domain::Invalid;
-use crate::domain::money::Msats;
+use crate::domain::money::{Amount, Msats, UsdCents};
 use crate::domain::note::Note;
 use crate::domain::payment::{Evidence, Outcome, Payment, Provider, Resolution};
 use crate::domain::time::Timestamp;
@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 macro_rules! select_payments {
     ($rest:literal) => {
         concat!(
-            "SELECT id, provider, external_id, order_id, amount, excess, settled_at, recorded_at, outcome, ",
+            "SELECT id, provider, external_id, order_id, unit, amount, excess, settled_at, recorded_at, outcome, ",
             "resolved_at, resolution ",
             "FROM payments ",
             $rest
@@ -122,13 +122,14 @@ impl Tx {
     pub async fn insert_payment(&mut self, payment: &Payment) -> Result<bool> {
         let inserted = sqlx::query(
             "INSERT INTO payments (id, provider, external_id, order_id, unit, amount, excess, settled_at, recorded_at, \
-             outcome) VALUES ($1, $2, $3, $4, 'msat', $5, $6, $7, $8, $9) \
+             outcome) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
              ON CONFLICT (provider, external_id) DO NOTHING",
         )
         .bind(payment.id.to_string())
         .bind(payment.evidence.provider.name())
         .bind(payment.evidence.external_id.as_str())
         .bind(payment.order_id.map(|id| id.to_string()))
+        .bind(unit_name(payment.evidence.amount))
         .bind(to_bigint(payment.evidence.amount.get())?)
         .bind(to_bigint(payment.excess.get())?)
         .bind(payment.evidence.settled_at.millis())
@@ -150,7 +151,7 @@ impl Tx {
     }
 
     /// Makes an orphan the payment of an order; false where somebody else dealt with it.
-    pub async fn give_payment_to(&mut self, id: Uuid, order: Uuid, excess: Msats, outcome: Outcome) -> Result<bool> {
+    pub async fn give_payment_to(&mut self, id: Uuid, order: Uuid, excess: Amount, outcome: Outcome) -> Result<bool> {
         let done = sqlx::query(
             "UPDATE payments SET order_id = $2, excess = $3, outcome = $4 \
              WHERE id = $1 AND outcome = 'orphaned' AND resolved_at IS NULL",
@@ -181,6 +182,7 @@ fn payment_from(row: &AnyRow) -> Result<Payment> {
     let record = Record::new("payments", row);
     let provider = match record.text("provider")?.as_str() {
         "lightning" => Provider::Lightning,
+        "stripe" => Provider::Stripe,
         other => return Err(record.corrupt("provider", Invalid::new(format!("{other} is not a provider")))),
     };
     let outcome = record.text("outcome")?;
@@ -191,14 +193,30 @@ fn payment_from(row: &AnyRow) -> Result<Payment> {
         evidence: Evidence {
             provider,
             external_id: record.text("external_id")?,
-            amount: Msats::new(record.unsigned_u64("amount")?),
+            amount: amount_from(&record, "amount")?,
             settled_at: record.time("settled_at")?,
         },
-        excess: Msats::new(record.unsigned_u64("excess")?),
+        excess: amount_from(&record, "excess")?,
         outcome: record.parsed("outcome", outcome.ok_or_else(|| Invalid::new("not an outcome")))?,
         recorded_at: record.time("recorded_at")?,
         resolution: resolution_from(&record)?,
     })
+}
+
+fn amount_from(record: &Record<'_>, column: &'static str) -> Result<Amount> {
+    let number = record.unsigned_u64(column)?;
+    match record.text("unit")?.as_str() {
+        "msat" => Ok(Amount::Msats(Msats::new(number))),
+        "usd_cent" => Ok(Amount::UsdCents(UsdCents::new(number))),
+        other => Err(record.corrupt("unit", Invalid::new(format!("{other} is not a unit")))),
+    }
+}
+
+const fn unit_name(amount: Amount) -> &'static str {
+    match amount {
+        Amount::Msats(_) => "msat",
+        Amount::UsdCents(_) => "usd_cent",
+    }
 }
 
 fn resolution_from(record: &Record<'_>) -> Result<Option<Resolution>> {

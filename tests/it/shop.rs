@@ -362,7 +362,7 @@ impl<N: Node> Shop<N> {
         let (stored, store) = (self.stored(order).await, &self.app().store);
         let payments = store.payments_of(stored.id).await.unwrap();
         let amounts: Vec<_> = payments.iter().map(|payment| (payment.evidence.amount, payment.excess.get())).collect();
-        assert_eq!(amounts, [(stored.quote.amount.to_msats(), 0)]);
+        assert_eq!(amounts, [(stored.price(), 0)]);
         assert_eq!(store.grants(stored.subscription_id.unwrap()).await.unwrap().len(), 1);
         let events = store.events_of(Subject::Order(stored.id)).await.unwrap();
         let paid = events.iter().filter(|event| event.event_type == EventType::OrderPaid.name());

@@ -60,7 +60,7 @@ fn row(found: &PortHolder) -> [String; 4] {
         found.subscription.id.to_string(),
         found.holder.from.to_string(),
         found.holder.until.map_or_else(|| "-".to_owned(), |until| until.to_string()),
-        found.payment_hash.to_string(),
+        found.payment_hash.map_or_else(|| "-".to_owned(), |hash| hash.to_string()),
     ]
 }
 
@@ -69,6 +69,6 @@ fn as_json(found: &PortHolder) -> Value {
         "subscriptionId": found.subscription.id,
         "from": found.holder.from,
         "until": found.holder.until,
-        "paymentHash": found.payment_hash.to_string(),
+        "paymentHash": found.payment_hash.map(|hash| hash.to_string()),
     })
 }

@@ -51,7 +51,8 @@ pub fn lines(app: &App, shown: &ShownSubscription) -> Vec<String> {
         lines.push(format!("suspended     since {at}"));
     }
     if let Some(order) = &shown.founder {
-        lines.push(format!("founded by    order {}, payment hash {}", order.id, order.payment_hash));
+        let hash = order.payment_hash().map(|hash| format!(", payment hash {hash}")).unwrap_or_default();
+        lines.push(format!("founded by    order {}{hash}", order.id));
     }
     lines.extend(shown.grants.iter().map(grant_line));
     lines.push(peer_line(shown));

@@ -35,7 +35,11 @@ pub struct CheckQuery {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckResponse {
-    payment_hash: String,
+    /// Null where it is paid by card.
+    payment_hash: Option<String>,
+    /// Where it is paid by card.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_id: Option<String>,
     pub status: PaidStatus,
     #[schema(example = "eu-de")]
     server_id: String,
@@ -121,7 +125,7 @@ pub async fn check(
     let known = request.headers().get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
     let first = check_order(&shared.app, hash).await?;
     let seen = match wait {
-        Some(wait) => after_change(shared.into_inner(), first, known, wait).await?,
+        Some(wait) => after_change(shared.into_inner(), hash, first, known, wait).await?,
         None => first.into(),
     };
     Ok(answer(&seen, known))
@@ -131,12 +135,13 @@ pub async fn check(
 /// for a client that has none.
 async fn after_change(
     shared: Arc<Shared>,
+    hash: PaymentHash,
     first: Checked,
     known: &str,
     wait: Duration,
 ) -> Result<CheckResponse, Error> {
     let paid = first.order.is_paid();
-    let watch = Watch::begin(shared, first);
+    let watch = Watch::begin(shared, hash, first);
     let is_news = if known.is_empty() { paid } else { !matches(known, &watch.seen().tag()) };
     if is_news { Ok(watch.seen().clone()) } else { watch.change_within(wait).await }
 }
@@ -208,7 +213,8 @@ impl From<Checked> for CheckResponse {
         let renewed = paid_end.filter(|_| checked.extension.is_some());
         let server_id = checked.subscription.as_ref().map_or(&order.server_id, |subscription| &subscription.server_id);
         Self {
-            payment_hash: order.payment_hash.to_string(),
+            payment_hash: order.payment_hash().map(|hash| hash.to_string()),
+            order_id: order.payment_hash().is_none().then(|| order.id.to_string()),
             status: if paid { PaidStatus::Paid } else { PaidStatus::Unpaid },
             server_id: server_id.to_string(),
             duration: order.months,

@@ -5,12 +5,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::how_to_pay::HowToPay;
 use super::{fields, purchase};
 use crate::app::place_order::{Customer, PlaceOrder, PlacedOrder, place_order};
 use crate::domain::Invalid;
 use crate::domain::order::{ClaimBy, Order};
 use crate::domain::server::ServerId;
-use crate::domain::time::Timestamp;
 use crate::http::auth::{OptionalPermit, Orders};
 use crate::http::error::{Error, ErrorBody};
 use crate::http::failures::Failures;
@@ -43,22 +43,10 @@ pub struct CreateResponse {
     success: bool,
     #[schema(example = "019aa9c4-5a3e-7c41-9a70-0d1c52a6f5b1")]
     order_id: String,
-    #[schema(example = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925")]
-    payment_hash: String,
-    /// BOLT 11.
-    #[schema(example = "lnbc30u1p...")]
-    invoice: String,
-    #[schema(example = 3000)]
-    amount_sats: u64,
-    /// The same amount, by the name that older clients read.
-    #[serde(rename = "amount_sats")]
-    #[schema(example = 3000)]
-    amount_sats_by_its_old_name: u64,
+    #[serde(flatten)]
+    pay: HowToPay,
     #[schema(example = "wiretoll VPN - 1 month (eu-de)")]
     description: String,
-    /// When the invoice can no longer be paid.
-    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:15:00.000Z")]
-    expires_at: Timestamp,
     /// Proves at a claim that the order is yours. Keep it: it is shown only until the order is paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     claim_token: Option<String>,
@@ -112,16 +100,11 @@ impl CreateRequest {
 impl CreateResponse {
     fn new(shop: &str, placed: PlacedOrder) -> Result<Self, Error> {
         let order = placed.order;
-        let invoice = order.invoice().ok_or_else(Error::internal)?;
         Ok(Self {
             success: true,
             order_id: order.id.to_string(),
-            payment_hash: order.payment_hash.to_string(),
-            invoice: invoice.text.clone(),
-            amount_sats: order.quote.amount.get(),
-            amount_sats_by_its_old_name: order.quote.amount.get(),
+            pay: HowToPay::of(&order)?,
             description: description(shop, &order),
-            expires_at: invoice.expires_at,
             claim_token: placed.claim_token.map(|token| token.expose()),
         })
     }

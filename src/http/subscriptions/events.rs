@@ -54,7 +54,7 @@ enum Next {
 pub async fn events(shared: Data<Shared>, request: HttpRequest, path: Path<String>) -> Result<HttpResponse, Error> {
     let hash = admitted_hash(&shared.limits, shared.client(&request), &path)?;
     let first = check_order(&shared.app, hash).await?;
-    let watch = Watch::begin(shared.into_inner(), first);
+    let watch = Watch::begin(shared.into_inner(), hash, first);
     let place = watch
         .place()
         .ok_or_else(|| Error::unavailable("too many event streams are open; poll instead", TOO_MANY_WATCHERS_RETRY))?;

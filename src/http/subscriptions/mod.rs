@@ -12,6 +12,7 @@ pub mod servers;
 pub mod status;
 
 mod fields;
+mod how_to_pay;
 mod of_order;
 mod purchase;
 mod watch;

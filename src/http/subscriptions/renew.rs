@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::how_to_pay::HowToPay;
 use super::{fields, purchase};
 use crate::app::renew::{self, Renewal};
 use crate::domain::time::Timestamp;
@@ -34,26 +35,14 @@ pub struct RenewResponse {
     /// The order of this renewal.
     #[schema(example = "019aa9c4-5a3e-7c41-9a70-0d1c52a6f5b1")]
     renewal_id: String,
-    #[schema(example = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925")]
-    payment_hash: String,
-    /// BOLT 11.
-    #[schema(example = "lnbc30u1p...")]
-    invoice: String,
-    #[schema(example = 3000)]
-    amount_sats: u64,
-    /// The same amount, by the name that older clients read.
-    #[serde(rename = "amount_sats")]
-    #[schema(example = 3000)]
-    amount_sats_by_its_old_name: u64,
+    #[serde(flatten)]
+    pay: HowToPay,
     /// When the subscription ends now.
     #[schema(value_type = String, format = DateTime, example = "2026-12-22T12:00:00.000Z")]
     old_expiry: Timestamp,
     /// When it will end if this is paid now.
     #[schema(value_type = String, format = DateTime, example = "2027-01-22T12:00:00.000Z")]
     new_expiry: Timestamp,
-    /// When the invoice can no longer be paid.
-    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:15:00.000Z")]
-    expires_at: Timestamp,
 }
 
 /// Creates a renewal.
@@ -90,17 +79,12 @@ pub async fn renew(
 impl RenewResponse {
     fn new(renewal: &Renewal) -> Result<Self, Error> {
         let order = &renewal.placed.order;
-        let invoice = order.invoice().ok_or_else(Error::internal)?;
         Ok(Self {
             success: true,
             renewal_id: order.id.to_string(),
-            payment_hash: order.payment_hash.to_string(),
-            invoice: invoice.text.clone(),
-            amount_sats: order.quote.amount.get(),
-            amount_sats_by_its_old_name: order.quote.amount.get(),
+            pay: HowToPay::of(order)?,
             old_expiry: renewal.extension.old_end,
             new_expiry: renewal.extension.new_end,
-            expires_at: invoice.expires_at,
         })
     }
 }

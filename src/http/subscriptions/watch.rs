@@ -29,9 +29,9 @@ impl Watch {
     /// Begins to wait for the order that was just seen.
     ///
     /// It may have changed since: so whoever waits [looks](Self::look) before the first sleep.
-    pub fn begin(shared: Arc<Shared>, seen: Checked) -> Self {
+    pub fn begin(shared: Arc<Shared>, hash: PaymentHash, seen: Checked) -> Self {
         let waiter = shared.app.changes.wait_for(seen.order.id);
-        Self { shared, hash: seen.order.payment_hash, waiter, seen: seen.into() }
+        Self { shared, hash, waiter, seen: seen.into() }
     }
 
     pub const fn seen(&self) -> &CheckResponse {

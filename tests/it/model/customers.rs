@@ -68,7 +68,7 @@ impl Story<'_> {
         if self.node_is_up {
             self.books.orders.get_mut(&self.made.len()).unwrap().state = "pending";
         }
-        self.made.push(Made { id, hash: order.payment_hash, invoice, months, idempotency_key, request });
+        self.made.push(Made { id, hash: order.payment_hash().unwrap(), invoice, months, idempotency_key, request });
     }
 
     /// The same request once more, while its key is remembered.
