@@ -4,7 +4,7 @@
 //! (`tests/layering.rs` holds it to that):
 //!
 //! ```text
-//! main -> cli -> lifecycle -> { http, workers, agent } -> app -> { store, lnd, wireguard, netfilter } -> config -> domain
+//! main -> cli -> lifecycle -> { http, workers, agent } -> app -> { store, lnd, wireguard, netfilter } -> egress -> config -> domain
 //! ```
 //!
 //! | folder | its one job |
@@ -15,6 +15,7 @@
 //! | [`lnd_simulator`] | a node to buy from without bitcoin: for `demo`, `dev` and tests |
 //! | [`wireguard`] | the text of a customer's config, and a server's interface with its peers |
 //! | [`netfilter`] | a server's firewall: forwards, leases, counters, flows |
+//! | [`egress`] | the one way to ask others: webhooks, prices, cards, probes |
 //! | [`app`] | one file a verb: the only place where effects are ordered |
 //! | [`http`] | one folder an API family: wire types, limits, errors; no rules |
 //! | [`agent`] | the keeper of a server: interface, firewall and leases as they were sold, from its own file |
@@ -34,6 +35,7 @@ pub mod clock;
 pub mod config;
 pub mod crash;
 pub mod domain;
+pub mod egress;
 pub mod http;
 pub mod lifecycle;
 pub mod lnd;

@@ -6,11 +6,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use ipnet::IpNet;
 use prost::Message;
 use wiretoll::app::place_order::Customer;
-use wiretoll::config::Config;
+use wiretoll::config::{Config, EgressRules};
 use wiretoll::domain::bolt11::{Expected, Invoice};
 use wiretoll::domain::instance_key::Keyring;
 use wiretoll::domain::keys::{PresharedKey, PublicKey};
@@ -18,6 +19,7 @@ use wiretoll::domain::lightning::{Network, NodeId, PaymentHash};
 use wiretoll::domain::money::Msats;
 use wiretoll::domain::server::ServerId;
 use wiretoll::domain::time::Timestamp;
+use wiretoll::egress::{Egress, Host, Purpose, Target as UrlTarget};
 use wiretoll::http::body::{self, MAX_STRING};
 use wiretoll::http::client_address::{AddressPrefix, client_address};
 use wiretoll::http::subscriptions::claim::ClaimRequest;
@@ -32,7 +34,7 @@ use wiretoll::lnd_proto::lnrpc;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of its program and of its corpus.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("bolt11", bolt11),
     ("configuration", configuration),
     ("forwarded_for", forwarded_for),
@@ -40,6 +42,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("keys", keys),
     ("lnd_answers", lnd_answers),
     ("macaroon", macaroon),
+    ("urls", urls),
 ];
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -191,4 +194,36 @@ pub fn macaroon(data: &[u8]) -> bool {
     }
     assert_eq!(permissions.can_spend(), !permissions.beyond_selling().is_empty());
     true
+}
+
+/// A URL leads where its parts say, nowhere inside, and without TLS nowhere at all.
+pub fn urls(data: &[u8]) -> bool {
+    static CLOSED: LazyLock<Egress> = LazyLock::new(|| Egress::new(&EgressRules::default()).unwrap());
+    let Ok(text) = str::from_utf8(data) else { return false };
+    if let Ok(host) = Host::parse(text) {
+        look_at(&host);
+    }
+    let Ok(target) = UrlTarget::parse(text) else {
+        assert!(CLOSED.check(Purpose::Webhook, text).is_err());
+        return false;
+    };
+    look_at(&target.host);
+    let scheme = if target.tls { "https" } else { "http" };
+    assert_eq!(UrlTarget::parse(&format!("{scheme}://{}{}", target.authority, target.path)).as_ref(), Ok(&target));
+    let accepted = CLOSED.check(Purpose::Webhook, text).is_ok();
+    if accepted {
+        assert!(target.tls && !matches!(target.host, Host::Onion(_)));
+    }
+    accepted
+}
+
+/// A name is no spelling of an address.
+fn look_at(host: &Host) {
+    match host {
+        Host::Address(_) => {}
+        Host::Name(name) | Host::Onion(name) => {
+            assert!(name.parse::<IpAddr>().is_err() && (1..=253).contains(&name.len()));
+            assert!(name.bytes().all(|b| b.is_ascii_graphic() && !b"/\\@:?#[]".contains(&b)), "{name}");
+        }
+    }
 }

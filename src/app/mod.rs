@@ -72,6 +72,7 @@ use crate::domain::lightning::Network;
 use crate::domain::plan::Plans;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Holds;
+use crate::egress::Egress;
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
 use crate::{lnd, wireguard};
@@ -86,6 +87,7 @@ pub const NO_SUCH_KEY: &str = "no subscription has this wgPublicKey";
 pub struct App {
     pub store: Store,
     pub node: lnd::Node,
+    pub egress: Egress,
     pub clock: Clock,
     pub keyring: Arc<Keyring>,
     pub shop: Arc<Shop>,

@@ -77,6 +77,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     let orders = root.section("orders", settings::orders);
     let holds = root.section("holds", settings::holds);
     let limits = root.section("limits", settings::limits);
+    let egress = root.section("egress", |section| settings::egress(section, folder));
     let prices = prices::prices(root, around.now);
     let servers = servers::servers(root);
     let agent = root.optional_section("agent", |section| agent::agent(section, folder, &data_folder));
@@ -93,6 +94,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
         orders: orders?,
         holds: holds?,
         limits: limits?,
+        egress: egress?,
         rate,
         plans,
         servers: servers?,

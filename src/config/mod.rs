@@ -50,6 +50,7 @@ pub struct Config {
     pub orders: Orders,
     pub holds: Holds,
     pub limits: Limits,
+    pub egress: EgressRules,
     pub rate: Option<RateSource>,
     pub plans: Plans,
     pub servers: Vec<Server>,
@@ -99,7 +100,7 @@ pub struct Agent {
     pub egress: Egress,
 }
 
-/// What customers may do to the rest of the world.
+/// What customers may do to the rest of the world through the tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Egress {
     /// Whether they may connect to the outside at all; answers to what came in always pass.
@@ -107,6 +108,17 @@ pub struct Egress {
     pub connections_per_customer: u32,
     /// Each way, for those who are over their month's bandwidth.
     pub throttled_kbit_per_second: u32,
+}
+
+/// Whom the service itself may ask, besides everybody with a public address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EgressRules {
+    /// Addresses that are no public ones, and may be asked all the same; also without TLS.
+    pub allow: Vec<IpNet>,
+    /// Authorities that are believed besides the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// A SOCKS5 proxy through which onion hosts are probed.
+    pub onion_proxy: Option<SocketAddr>,
 }
 
 /// Where orders live.

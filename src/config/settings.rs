@@ -1,5 +1,5 @@
 //! The sections that say how the service runs: `service`, `log`, `metrics`, `database`, `instance_key`, `lnd`, `orders`,
-//! `holds` and `limits`.
+//! `holds`, `limits` and `egress`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
 use toml::Value;
 
 use super::network::https_address;
 use super::section::Section;
 use super::value::{duration, flag, name, networks, number, one_of, parsed, path, text};
 use super::{
-    Database, KeySource, Limits, Lnd, LndTrust, Log, LogFormat, MacaroonSource, Orders, Quota, SecretText, Service,
+    Database, EgressRules, KeySource, Limits, Lnd, LndTrust, Log, LogFormat, MacaroonSource, Orders, Quota, SecretText,
+    Service,
 };
 use crate::domain::Invalid;
 use crate::domain::instance_key::Keyring;
@@ -36,7 +38,7 @@ const MOST_REQUESTS: i64 = 1_000_000;
 pub fn service(section: &mut Section<'_>, folder: &Path) -> (Service, PathBuf) {
     let name = section.optional("name", r#""wiretoll""#, name).unwrap_or_else(|| "wiretoll".to_owned());
     let listen = section.optional("listen", r#""127.0.0.1:8080""#, listen_address);
-    let trusted_proxies = section.optional("trusted_proxies", r#"["127.0.0.1", "10.0.0.0/24"]"#, networks);
+    let trusted_proxies = section.optional("trusted_proxies", r#"["127.0.0.1", "10.0.0.0/24"]"#, proxies);
     let data_folder = section.optional("data_folder", r#""/var/lib/wiretoll""#, path).unwrap_or_default();
     let service = Service {
         name,
@@ -45,6 +47,10 @@ pub fn service(section: &mut Section<'_>, folder: &Path) -> (Service, PathBuf) {
     };
     // `components` drops the `.` that says "here".
     (service, folder.join(data_folder).components().collect())
+}
+
+fn proxies(value: &Value) -> Result<Vec<IpNet>, Invalid> {
+    networks("a network of all addresses would let everybody choose an address to be limited by")(value)
 }
 
 fn listen_address(value: &Value) -> Result<SocketAddr, Invalid> {
@@ -207,4 +213,16 @@ fn quota(limits: &mut Section<'_>, key: &'static str, standard: Quota) -> Quota 
         per_minute: section.optional("per_minute", "20", number(1..=MOST_REQUESTS)).unwrap_or(standard.per_minute),
     };
     limits.section(key, read).unwrap_or(standard)
+}
+
+pub fn egress(section: &mut Section<'_>, folder: &Path) -> EgressRules {
+    let everybody = "a network of all addresses would let strangers reach every host of yours";
+    let allow = section.optional("allow", r#"["127.0.0.1", "10.0.0.0/24"]"#, networks(everybody));
+    let ca_file = section.optional("ca_file", r#""/etc/wiretoll/ca.pem""#, path);
+    let proxy = parsed("the address and port of a SOCKS5 proxy are expected");
+    EgressRules {
+        allow: allow.unwrap_or_default(),
+        ca_file: ca_file.map(|file| folder.join(file)),
+        onion_proxy: section.optional("onion_proxy", r#""127.0.0.1:9050""#, proxy),
+    }
 }

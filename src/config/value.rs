@@ -103,20 +103,18 @@ fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(seconds).map(Duration::from_secs)
 }
 
-/// Addresses and networks of proxies: a list, or text with commas between them.
-pub fn networks(value: &Value) -> Result<Vec<IpNet>, Invalid> {
-    match value {
-        Value::Array(list) => list.iter().map(|item| network(text(item)?)).collect(),
-        value => text(value)?.split(',').map(|item| network(item.trim())).collect(),
+/// Addresses and networks: a list, or text with commas between them. `everybody` says why a network of all addresses is
+/// none of them.
+pub fn networks(everybody: &'static str) -> impl Fn(&Value) -> Result<Vec<IpNet>, Invalid> {
+    move |value| match value {
+        Value::Array(list) => list.iter().map(|item| network(text(item)?, everybody)).collect(),
+        value => text(value)?.split(',').map(|item| network(item.trim(), everybody)).collect(),
     }
 }
 
-fn network(text: &str) -> Result<IpNet, Invalid> {
+fn network(text: &str, everybody: &'static str) -> Result<IpNet, Invalid> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     let network: IpNet =
         text.parse().or_else(|_| address()).map_err(|_| Invalid::new("a list of addresses or networks is expected"))?;
-    if network.prefix_len() == 0 {
-        return Err(Invalid::new("a network of all addresses would let everybody choose an address to be limited by"));
-    }
-    Ok(network)
+    if network.prefix_len() == 0 { Err(Invalid::new(everybody)) } else { Ok(network) }
 }

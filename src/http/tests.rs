@@ -29,6 +29,7 @@ use crate::domain::plan::{Plan, Plans};
 use crate::domain::server::{Pool, Server, ServerId};
 use crate::domain::subscription::Holds;
 use crate::domain::time::Timestamp;
+use crate::egress::Egress;
 use crate::lnd;
 use crate::metrics::Metrics;
 use crate::store::{NewOrder, Store};
@@ -189,6 +190,7 @@ fn app(store: Store) -> App {
     App {
         store,
         node: silent_node(),
+        egress: Egress::new(&config::EgressRules::default()).unwrap(),
         clock: Clock::manual(ISSUED),
         keyring: Keyring::new(vec![(KeyId(1), InstanceKey::from_bytes([1; 32]))]).unwrap().into(),
         shop: shop.into(),

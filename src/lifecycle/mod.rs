@@ -26,13 +26,14 @@ use crate::config::{Config, Database};
 use crate::domain::instance_key::Keyring;
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
+use crate::egress::Egress;
 use crate::http::limits::RateLimits;
 use crate::http::{self, Shared};
 use crate::lnd_simulator::Simulator;
 use crate::metrics::Metrics;
 use crate::stop::{self, Stop, Stopper};
 use crate::store::{Store, Tx};
-use crate::{lnd, workers};
+use crate::{egress, lnd, workers};
 use agents::AgentsServer;
 use metrics::MetricsServer;
 
@@ -88,6 +89,8 @@ pub enum StartError {
     WorkerEnded,
     #[error(transparent)]
     Lnd(#[from] lnd::Error),
+    #[error(transparent)]
+    Egress(#[from] egress::SetupError),
     #[error(
         "cannot listen on {address}; choose another ([service] listen, or --listen of `dev`); port 0 is any that is free"
     )]
@@ -120,7 +123,7 @@ pub async fn open(config: &Config, clock: Clock) -> Result<App, StartError> {
     let keyring = instance_key::load(&config.instance_key, &store).await?;
     let mut tx = store.begin().await?;
     reconcile_servers(&mut tx, config, &keyring, clock.now()).await?;
-    let app = app(config, clock, store, keyring);
+    let app = app(config, clock, store, keyring)?;
     tx.ensure_epoch(app.new_id(), app.clock.now()).await?;
     tx.commit().await?;
     app.read_server_keys().await?;
@@ -132,7 +135,7 @@ pub async fn inspect(config: &Config, clock: Clock) -> Result<App, StartError> {
     let store = Store::connect(&config.database).await?;
     store.check_schema().await?;
     let keyring = instance_key::find(&config.instance_key)?.or_missing()?;
-    Ok(app(config, clock, store, keyring))
+    app(config, clock, store, keyring)
 }
 
 /// As [`inspect`], for a command that changes something beside a running service: the database must be of these keys.
@@ -147,12 +150,13 @@ pub async fn operate(config: &Config, clock: Clock) -> Result<App, StartError> {
     Ok(app)
 }
 
-/// All that a start would refuse of macaroon, certificate, and instance key with the database; changes nothing.
+/// All that a start would refuse of macaroon, certificates, and instance key with the database; changes nothing.
 pub async fn check(config: &Config, clock: &Clock) -> Vec<StartError> {
     let macaroon = credentials::check(&config.lnd).await;
     let certificate = lnd::check(&config.lnd).await.map_err(StartError::from);
+    let egress = Egress::new(&config.egress).map(drop).map_err(StartError::from);
     let database = check_database(config, clock).await;
-    [macaroon, certificate, database].into_iter().filter_map(Result::err).collect()
+    [macaroon, certificate, egress, database].into_iter().filter_map(Result::err).collect()
 }
 
 /// A database that is not set up yet has nothing to refuse.
@@ -188,11 +192,12 @@ async fn reconcile_servers(tx: &mut Tx, config: &Config, keyring: &Keyring, now:
     missing.map_or(Ok(()), |id| Err(StartError::MissingServer(id)))
 }
 
-fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> App {
+fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> Result<App, StartError> {
     let metrics = Metrics::default();
-    App {
+    Ok(App {
         store: store.with_metrics(metrics.clone()),
         node: lnd::Node::new(&config.lnd).with_metrics(metrics.clone()),
+        egress: Egress::new(&config.egress)?,
         clock,
         keyring: Arc::new(keyring),
         shop: Arc::new(shop(config)),
@@ -202,7 +207,7 @@ fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> App {
         server_keys: ServerKeys::default(),
         questions: Questions::default(),
         metrics,
-    }
+    })
 }
 
 fn shop(config: &Config) -> Shop {

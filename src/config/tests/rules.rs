@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{KEY, LEAST, OTHER_SERVER, assert_edges, least_and, least_with, parse, wrong_keys};
 use crate::config::RateSource;
-use crate::config::{Database, KeySource, LndTrust, LogFormat, MacaroonSource, Quota};
+use crate::config::{Database, EgressRules, KeySource, LndTrust, LogFormat, MacaroonSource, Quota};
 use crate::domain::money::{Price, Sats, UsdCents};
 
 #[test]
@@ -156,6 +156,19 @@ fn proxies_are_networks_but_never_everybody() {
     let file = |value: &str| least_and(&format!("[service]\ntrusted_proxies = {value}"));
     let right = ["[]", "['10.0.0.1']", "['10.0.0.0/8', '::1']", "'10.0.0.1, fd00::/8'"];
     assert_edges("service.trusted_proxies", &right, &["['0.0.0.0/0']", "['::/0']", "['a']", "[1]", "1"], file);
+}
+
+#[test]
+fn what_may_be_asked_besides_public_addresses_is_named_and_never_everything() {
+    let allow = |value: &str| least_and(&format!("[egress]\nallow = {value}"));
+    let right = ["[]", "['127.0.0.1']", "['10.0.0.0/8', 'fd00::/8']", "'127.0.0.1, ::1'"];
+    assert_edges("egress.allow", &right, &["['0.0.0.0/0']", "['::/0']", "['localhost']", "[1]"], allow);
+    let proxy = |value: &str| least_and(&format!("[egress]\nonion_proxy = '{value}'"));
+    let wrong = ["", "9050", "localhost:9050", "socks5://127.0.0.1:9050"];
+    assert_edges("egress.onion_proxy", &["127.0.0.1:9050", "[::1]:9050"], &wrong, proxy);
+    let rules = parse(&least_and("[egress]\nca_file = 'ca.pem'")).unwrap().egress;
+    assert_eq!(rules, EgressRules { ca_file: Some("/etc/wiretoll/ca.pem".into()), ..EgressRules::default() });
+    assert_eq!(parse(LEAST).unwrap().egress, EgressRules::default());
 }
 
 #[test]
