@@ -19,6 +19,7 @@ use crate::lnd_proto::lnrpc;
 use crate::lnd_proto::lnrpc::lightning_server::Lightning;
 
 const DEFAULT_PAGE: u64 = 100;
+const VERTEX_DIGITS: usize = 66;
 const VERSION: &str = "0.21.2-beta commit=v0.21.2-beta";
 
 pub(super) struct LightningRpc(pub(super) Arc<Node>);
@@ -93,9 +94,9 @@ impl Lightning for LightningRpc {
         request: Request<lnrpc::NodeInfoRequest>,
     ) -> Result<Response<lnrpc::NodeInfo>, Status> {
         let caller = self.0.admit(Method::GetNodeInfo, &request).await?;
-        let found = self.0.gossip.find(&request.into_inner().pub_key);
-        let node = found.ok_or_else(|| Status::not_found(self.0.missing_node()))?;
-        caller.answer(lnrpc::NodeInfo { node: Some(node), num_channels: 0, total_capacity: 0 }).await
+        let vertex = requested_vertex(&request.into_inner().pub_key).map_err(Status::unknown)?;
+        let found = self.0.gossip.find(&vertex);
+        caller.answer(found.ok_or_else(|| Status::not_found(self.0.missing_node()))?).await
     }
 }
 
@@ -169,6 +170,17 @@ fn requested_hash(request: &lnrpc::PaymentHash) -> Result<PaymentHash, String> {
         // No hash at all looks up 32 zero bytes.
         Err(WrongLength(0)) => Ok(PaymentHash([0; 32])),
         Err(WrongLength(length)) => Err(format!("payment hash must be exactly 32 bytes, is instead {length}")),
+    }
+}
+
+/// LND takes any 33 bytes for a node's key, and finds none that is no point of the curve.
+fn requested_vertex(text: &str) -> Result<String, String> {
+    if text.len() != VERTEX_DIGITS {
+        return Err(format!("invalid vertex string length of {}, want {VERTEX_DIGITS}", text.len()));
+    }
+    match text.bytes().find(|byte| !byte.is_ascii_hexdigit()) {
+        Some(odd) => Err(format!("encoding/hex: invalid byte: U+{odd:04X} {:?}", char::from(odd))),
+        None => Ok(text.to_ascii_lowercase()),
     }
 }
 

@@ -18,7 +18,7 @@ mod due_queue;
 pub mod error;
 pub mod faults;
 mod gate;
-mod gossip;
+pub mod gossip;
 mod hash;
 mod inject;
 mod invoice;
@@ -56,6 +56,7 @@ use std::time::Duration;
 use control::Control;
 use error::SimulatorError;
 use faults::Fault;
+use gossip::Announcement;
 use journal::Record;
 use ledger::Ledger;
 use listener::Listening;
@@ -123,7 +124,7 @@ impl Simulator {
         let releasing = node.clone();
         node.tasks.spawn(async move { releasing.watch_releases().await });
         node.activate().await?;
-        node.introduce_itself();
+        node.hear_gossip();
         let listening = Listening::open(&node, listen).await;
         let listening = listening.map_err(|source| SimulatorError::Listen { address: listen, source })?;
         let simulator = Self(Arc::new(Owner {
@@ -290,10 +291,10 @@ impl Simulator {
         self.replace(backup.ok_or(SimulatorError::NoBackup)?).await
     }
 
-    /// Lets `GetNodeInfo` know another node; `addresses` are `host:port`.
-    pub fn announce_node(&self, public_key: &str, alias: &str, addresses: &[&str]) {
+    /// Lets `GetNodeInfo` know another node.
+    pub fn announce_node(&self, announced: &Announcement<'_>) {
         let node = self.node();
-        node.gossip.learn(public_key, alias, addresses, node.clock.now_seconds());
+        node.gossip.learn(announced, node.clock.now_seconds());
     }
 
     /// Ends the node: streams first, then connections, port and tasks.

@@ -12,7 +12,7 @@ use super::clock::SimulatorClock;
 use super::connection::Connections;
 use super::error::SimulatorError;
 use super::faults::Faults;
-use super::gossip::Gossip;
+use super::gossip::{Announcement, Gossip, NEIGHBOURS};
 use super::hash::Secret;
 use super::invoice::Invoice;
 use super::journal::Record;
@@ -151,10 +151,14 @@ impl Node {
         Ok(())
     }
 
-    /// The node knows itself from its own gossip.
-    pub(super) fn introduce_itself(&self) {
+    /// The node knows itself and its neighbours from their gossip.
+    pub(super) fn hear_gossip(&self) {
         let public_key = self.identity().public_key.to_string();
-        self.gossip.learn(&public_key, &self.settings.alias, &[], self.clock.now_seconds());
+        let (alias, channels) = (self.settings.alias.as_str(), *self.active_channels.borrow());
+        let itself = Announcement { public_key: &public_key, alias, addresses: &[], channels };
+        for announced in [itself].iter().chain(&NEIGHBOURS) {
+            self.gossip.learn(announced, self.clock.now_seconds());
+        }
     }
 
     /// Another node takes the place of this one: new key, no invoices.
@@ -164,7 +168,7 @@ impl Node {
         let record = Record::Node { secret_key, network, store };
         self.registry.journal.append(&record).await.map_err(SimulatorError::Journal)?;
         *self.lock_identity() = identity;
-        self.introduce_itself();
+        self.hear_gossip();
         self.registry.replace(Ledger::new(store)).await?;
         Ok(())
     }

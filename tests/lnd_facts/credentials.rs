@@ -4,7 +4,6 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 use wiretoll::lnd_proto::lnrpc;
 use wiretoll::lnd_proto::lnrpc::WalletState;
-use wiretoll::lnd_simulator::settings::StoreMode;
 
 use crate::node::Node;
 use crate::payer::with_macaroon;
@@ -130,27 +129,6 @@ pub async fn get_info_names_the_node_and_its_network(node: &Node) {
     assert!(info.synced_to_chain && info.wallet_synced);
     assert!(info.version.starts_with("0.21."));
     assert!(info.uris.is_empty());
-}
-
-pub async fn an_unknown_node_is_not_found(node: &Node) {
-    let pub_key = format!("02{}", "11".repeat(32));
-    let request = lnrpc::NodeInfoRequest { pub_key, include_channels: false };
-
-    let status = node.lightning().get_node_info(node.request(request)).await.unwrap_err();
-
-    let text = match node.store {
-        StoreMode::Kv => "unable to find node",
-        StoreMode::Sql => "unable to fetch node: unable to find node",
-    };
-    assert_eq!((status.code(), status.message()), (Code::NotFound, text));
-}
-
-pub async fn the_node_finds_itself(node: &Node) {
-    let request = lnrpc::NodeInfoRequest { pub_key: node.public_key.clone(), include_channels: false };
-
-    let found = node.lightning().get_node_info(node.request(request)).await.unwrap().into_inner();
-
-    assert_eq!(found.node.unwrap().pub_key, node.public_key);
 }
 
 pub async fn a_method_that_is_not_served_is_unimplemented(node: &Node) {

@@ -11,6 +11,7 @@
 //! | `LND_PUBKEY`, `LND_NETWORK` | its identity, and `regtest` |
 //! | `LND_STORE` | its database: `sqlite` (native SQL), or anything else for bbolt |
 //! | `PAYER_LND_ADDR`, `PAYER_LND_TLS_CERT`, `PAYER_LND_MACAROON` | the payer, with a macaroon that may pay |
+//! | `PAYER_LND_PUBKEY` | its identity |
 
 #![expect(
     clippy::unwrap_used,
@@ -24,6 +25,7 @@ mod credentials;
 mod events;
 mod faults;
 mod following;
+mod graph;
 mod lasting;
 mod node;
 mod payer;
@@ -140,8 +142,13 @@ facts! {
         the_service_macaroon_cannot_pay,
         a_macaroon_names_its_root_key_and_permissions,
         get_info_names_the_node_and_its_network,
-        an_unknown_node_is_not_found,
-        the_node_finds_itself,
         a_method_that_is_not_served_is_unimplemented,
+    ],
+    graph: [
+        an_unknown_node_is_not_found,
+        what_is_no_point_of_the_curve_is_an_unknown_node,
+        a_key_of_another_length_or_not_of_digits_is_refused,
+        the_node_finds_itself,
+        a_neighbour_is_found_with_its_alias_and_channels,
     ],
 }

@@ -7,6 +7,7 @@ use wiretoll::lnd_proto::lnrpc::lightning_client::LightningClient;
 use wiretoll::lnd_proto::lnrpc::state_client::StateClient;
 use wiretoll::lnd_proto::{invoicesrpc, lnrpc};
 use wiretoll::lnd_simulator::Simulator;
+use wiretoll::lnd_simulator::gossip::NEIGHBOURS;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
 use wiretoll::lnd_simulator::settings::{SimulatorSettings, StoreMode};
 
@@ -21,6 +22,8 @@ pub struct Node {
     pub admin_macaroon: String,
     pub invoice_macaroon: String,
     pub public_key: String,
+    /// A node that it has a public channel with.
+    pub neighbour: String,
     pub network: String,
     pub store: StoreMode,
     pub channel: Channel,
@@ -44,6 +47,7 @@ impl Node {
             admin_macaroon: simulator.admin_macaroon().await.unwrap().to_hex(),
             invoice_macaroon: simulator.invoice_macaroon().await.unwrap().to_hex(),
             public_key: simulator.public_key(),
+            neighbour: NEIGHBOURS[0].public_key.to_owned(),
             network: simulator.network().to_owned(),
             store,
             payer: Payer::Simulated(simulator.clone()),
@@ -63,6 +67,7 @@ impl Node {
             admin_macaroon: macaroon_file("LND_ADMIN_MACAROON"),
             invoice_macaroon: macaroon_file("LND_INVOICE_MACAROON"),
             public_key: variable("LND_PUBKEY"),
+            neighbour: variable("PAYER_LND_PUBKEY"),
             network: variable("LND_NETWORK"),
             store: if variable("LND_STORE") == "sqlite" { StoreMode::Sql } else { StoreMode::Kv },
             payer: Payer::Lnd(LndPayer::new(

@@ -8,6 +8,7 @@ use wiretoll::lnd_proto::lnrpc::invoice::InvoiceState;
 use wiretoll::lnd_proto::lnrpc::{InvoiceHtlcState, WalletState};
 use wiretoll::lnd_simulator::Simulator;
 use wiretoll::lnd_simulator::faults::Fault;
+use wiretoll::lnd_simulator::gossip::Announcement;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
 use wiretoll::lnd_simulator::settings::{CanceledInvoices, SimulatorSettings, StoreMode};
 
@@ -260,12 +261,15 @@ async fn looking_up_by_v2_takes_the_write_permission() {
 async fn an_announced_node_is_found() {
     let (simulator, node) = kv().await;
     let pub_key = "02".repeat(33);
-    simulator.announce_node(&pub_key, "carol", &["203.0.113.7:9735"]);
+    let addresses = &["203.0.113.7:9735"];
+    simulator.announce_node(&Announcement { public_key: &pub_key, alias: "carol", addresses, channels: 5 });
 
     let request = lnrpc::NodeInfoRequest { pub_key, include_channels: false };
-    let found = node.lightning().get_node_info(node.request(request)).await.unwrap().into_inner().node.unwrap();
+    let found = node.lightning().get_node_info(node.request(request)).await.unwrap().into_inner();
 
-    assert_eq!((found.alias.as_str(), found.addresses[0].addr.as_str()), ("carol", "203.0.113.7:9735"));
+    let announced = found.node.unwrap();
+    assert_eq!((announced.alias.as_str(), announced.addresses[0].addr.as_str()), ("carol", "203.0.113.7:9735"));
+    assert_eq!(found.num_channels, 5);
 }
 
 #[tokio::test]
