@@ -349,6 +349,16 @@ async fn real_the_node_says_who_it_is() {
 
 #[tokio::test]
 #[ignore = "needs a real LND"]
+async fn real_the_node_finds_itself_in_the_graph_and_no_stranger() {
+    let node = real_node_with("LND_MACAROON");
+    let itself = NodeId::parse(&var("LND_PUBKEY")).unwrap();
+    let found = node.graph_node(itself).await.unwrap().unwrap();
+    assert!(found.id == itself && found.channels > 0 && !found.alias.as_str().is_empty(), "{found:?}");
+    assert_eq!(node.graph_node(NodeId::from_bytes([2; 33])).await, Ok(None));
+}
+
+#[tokio::test]
+#[ignore = "needs a real LND"]
 async fn real_an_invoice_is_added_once_found_listed_and_closed_for_good() {
     let node = real_node_with("LND_MACAROON");
     let new = fresh();

@@ -17,6 +17,7 @@ use wiretoll::domain::instance_key::Keyring;
 use wiretoll::domain::keys::{PresharedKey, PublicKey};
 use wiretoll::domain::lightning::{Network, NodeId, PaymentHash};
 use wiretoll::domain::money::Msats;
+use wiretoll::domain::node_address::{NodeAddress, NodeSocket};
 use wiretoll::domain::server::ServerId;
 use wiretoll::domain::time::Timestamp;
 use wiretoll::egress::{Egress, Host, Purpose, Target as UrlTarget};
@@ -26,15 +27,16 @@ use wiretoll::http::subscriptions::claim::ClaimRequest;
 use wiretoll::http::subscriptions::create::CreateRequest;
 use wiretoll::http::subscriptions::renew::RenewRequest;
 use wiretoll::http::subscriptions::status::StatusRequest;
+use wiretoll::http::tools::node_lookup::NodeLookupRequest;
 use wiretoll::lnd::macaroon::Macaroon;
-use wiretoll::lnd::{InvoicePage, InvoiceState, NodeInfo, NodeInvoice, Settled};
+use wiretoll::lnd::{GraphNode, InvoicePage, InvoiceState, NodeInfo, NodeInvoice, Settled};
 use wiretoll::lnd_proto::lnrpc;
 
 /// A parser under test: whether it accepted the bytes.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of its program and of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("bolt11", bolt11),
     ("configuration", configuration),
     ("forwarded_for", forwarded_for),
@@ -42,6 +44,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("keys", keys),
     ("lnd_answers", lnd_answers),
     ("macaroon", macaroon),
+    ("node_sockets", node_sockets),
     ("urls", urls),
 ];
 
@@ -118,11 +121,12 @@ pub fn forwarded_for(data: &[u8]) -> bool {
 /// The first byte chooses the endpoint; the rest is the body.
 pub fn json_bodies(data: &[u8]) -> bool {
     let Some((endpoint, body)) = data.split_first() else { return false };
-    let outcome = match endpoint % 4 {
+    let outcome = match endpoint % 5 {
         0 => body::parse::<CreateRequest>(body).and_then(|wanted| wanted.into_order(customer()).map(drop)),
         1 => body::parse::<ClaimRequest>(body).and_then(|shown| shown.into_claim(None).map(drop)),
         2 => body::parse::<RenewRequest>(body).map(drop),
-        _ => body::parse::<StatusRequest>(body).map(drop),
+        3 => body::parse::<StatusRequest>(body).map(drop),
+        _ => body::parse::<NodeLookupRequest>(body).and_then(|asked| asked.node().map(drop)),
     };
     let Err(refusal) = outcome else { return true };
     let message = refusal.to_string();
@@ -148,12 +152,23 @@ pub fn keys(data: &[u8]) -> bool {
 /// The first byte chooses the message; the rest is its protobuf, as it may come from the node.
 pub fn lnd_answers(data: &[u8]) -> bool {
     let Some((message, bytes)) = data.split_first() else { return false };
-    match message % 4 {
+    match message % 5 {
         0 => lnrpc::Invoice::decode(bytes).is_ok_and(|message| invoice(&message)),
         1 => lnrpc::Invoice::decode(bytes).is_ok_and(settled),
         2 => lnrpc::ListInvoiceResponse::decode(bytes).is_ok_and(page),
-        _ => lnrpc::GetInfoResponse::decode(bytes).is_ok_and(|info| NodeInfo::parse(info).is_ok()),
+        3 => lnrpc::GetInfoResponse::decode(bytes).is_ok_and(|info| NodeInfo::parse(info).is_ok()),
+        _ => lnrpc::NodeInfo::decode(bytes).is_ok_and(graph_node),
     }
+}
+
+/// What strangers say of themselves is short, and on one line.
+fn graph_node(message: lnrpc::NodeInfo) -> bool {
+    let Ok(node) = GraphNode::parse(message) else { return false };
+    assert!(node.alias.as_str().len() <= 32 && !node.alias.as_str().chars().any(char::is_control));
+    for address in &node.addresses {
+        assert_eq!(NodeAddress::parse(&address.to_string()).as_ref(), Ok(address));
+    }
+    true
 }
 
 fn invoice(message: &lnrpc::Invoice) -> bool {
@@ -193,6 +208,16 @@ pub fn macaroon(data: &[u8]) -> bool {
         assert_eq!(spelt.permissions().unwrap(), permissions);
     }
     assert_eq!(permissions.can_spend(), !permissions.beyond_selling().is_empty());
+    true
+}
+
+/// A node's key and address are written back as they were read, and begin no second line.
+pub fn node_sockets(data: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(data) else { return false };
+    let Ok(socket) = NodeSocket::parse(text) else { return false };
+    let spelt = format!("{}@{}", socket.id, socket.address);
+    assert!(!spelt.contains(|c: char| c.is_control() || c.is_whitespace()), "{spelt:?}");
+    assert_eq!(NodeSocket::parse(&spelt), Ok(socket));
     true
 }
 

@@ -29,6 +29,7 @@ pub mod extension;
 pub mod find_subscription;
 pub mod hear_troubles;
 pub mod list_servers;
+pub mod look_up_node;
 pub mod measure;
 pub mod node_health;
 pub mod open_order;
@@ -98,6 +99,7 @@ pub struct App {
     pub server_changes: changes::Changes<ServerId>,
     pub server_keys: server_keys::ServerKeys,
     pub questions: ask_node::Questions,
+    pub node_lookups: look_up_node::NodeLookups,
     pub metrics: Metrics,
 }
 

@@ -208,6 +208,9 @@ pub struct Limits {
     pub api_key: Quota,
     /// Credentials that are not good.
     pub failed_authentication: Quota,
+    pub node_lookup: Quota,
+    /// Of all prefixes together.
+    pub node_lookup_in_all: Quota,
     /// Invoices that one prefix may have open at a time.
     pub open_orders: u32,
 }
@@ -265,6 +268,8 @@ impl Default for Limits {
             status: steady(30, 30),
             api_key: steady(600, 600),
             failed_authentication: steady(20, 20),
+            node_lookup: steady(3, 3),
+            node_lookup_in_all: steady(20, 60),
             open_orders: 40,
         }
     }

@@ -1,19 +1,17 @@
 //! Host names and the URLs made of them, checked as strictly as WireGuard's and LND's clients read them.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use toml::Value;
 
 use super::value::text;
 use crate::domain::Invalid;
-
-const LONGEST_HOST: usize = 253;
-const LONGEST_LABEL: usize = 63;
+use crate::domain::host::is_name_or_ipv4;
 
 /// A host name or an IPv4 address: no colon, no white space, nothing that could begin a line of a config file.
 pub fn host(value: &Value) -> Result<String, Invalid> {
     let host = text(value)?;
-    if is_host(host) {
+    if is_name_or_ipv4(host) {
         Ok(host.to_owned())
     } else {
         Err(Invalid::new("a host name is expected: letters, digits, hyphens and dots; no port, no scheme"))
@@ -35,22 +33,9 @@ pub fn https_address(value: &Value) -> Result<String, Invalid> {
     }
 }
 
-fn is_host(host: &str) -> bool {
-    let digits_and_dots = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let names = host.len() <= LONGEST_HOST && host.split('.').all(is_label);
-    if digits_and_dots { host.parse::<Ipv4Addr>().is_ok() } else { names }
-}
-
-/// RFC 1123, section 2.1.
-fn is_label(label: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    let hyphen_at_an_end = label.starts_with('-') || label.ends_with('-');
-    (1..=LONGEST_LABEL).contains(&label.len()) && label.bytes().all(allowed) && !hyphen_at_an_end
-}
-
 fn is_host_or_ipv6(host: &str) -> bool {
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    bracketed.map_or_else(|| is_host(host), |inner| inner.parse::<Ipv6Addr>().is_ok())
+    bracketed.map_or_else(|| is_name_or_ipv4(host), |inner| inner.parse::<Ipv6Addr>().is_ok())
 }
 
 fn is_port(port: &str) -> bool {
@@ -67,33 +52,10 @@ mod tests {
 
     #[test]
     fn a_host_is_a_name_or_an_ipv4_address_and_nothing_else() {
-        let longest_label = "a".repeat(63);
-        for good in ["de1.example.net", "localhost", "203.0.113.7", "1and1.example", &longest_label] {
-            assert!(host(&value(good)).is_ok(), "{good}");
+        for good in ["de1.example.net", "203.0.113.7"] {
+            assert_eq!(host(&value(good)), Ok(good.to_owned()));
         }
-        let too_long_label = "a".repeat(64);
-        let too_long = "a.".repeat(126) + "ab";
-        for bad in [
-            "",
-            ".",
-            "a..b",
-            "a.",
-            "-a.example",
-            "a-.example",
-            "de1.example.net:51820",
-            "https://a.example",
-            "::1",
-            "a b",
-            "a_b",
-            "ä.example",
-            "300.1.1.1",
-            "1.2.3",
-            "a\nPostUp = reboot",
-            "a\r",
-            "a\0",
-            &too_long_label,
-            &too_long,
-        ] {
+        for bad in ["", "de1.example.net:51820", "https://a.example", "::1", "a\nPostUp = reboot"] {
             assert!(host(&value(bad)).is_err(), "{bad:?}");
         }
     }

@@ -203,6 +203,8 @@ pub fn limits(section: &mut Section<'_>) -> Limits {
         status: quota(section, "status", standard.status),
         api_key: quota(section, "api_key", standard.api_key),
         failed_authentication: quota(section, "failed_authentication", standard.failed_authentication),
+        node_lookup: quota(section, "node_lookup", standard.node_lookup),
+        node_lookup_in_all: quota(section, "node_lookup_in_all", standard.node_lookup_in_all),
         open_orders: section.optional("open_orders", "40", number(1..=MOST_REQUESTS)).unwrap_or(standard.open_orders),
     }
 }

@@ -105,6 +105,10 @@ impl NodeId {
     pub const fn from_bytes(bytes: [u8; 33]) -> Self {
         Self(bytes)
     }
+
+    pub const fn as_bytes(&self) -> &[u8; 33] {
+        &self.0
+    }
 }
 
 impl fmt::Display for NodeId {

@@ -1,15 +1,18 @@
 //! Types and rules: pure, synchronous, and without a database, a network or a clock of their own.
 
 pub mod account;
+pub mod alias;
 pub mod bolt11;
 pub mod desired;
 pub mod event;
+pub mod host;
 pub mod impossible;
 pub mod instance_key;
 pub mod interface_name;
 pub mod keys;
 pub mod lightning;
 pub mod money;
+pub mod node_address;
 pub mod note;
 pub mod order;
 pub mod payment;

@@ -32,6 +32,8 @@ pub struct RateLimits {
     /// Of one account, whatever it asks for.
     pub api_key: Limiter,
     pub failed_authentication: Limiter,
+    pub node_lookup: Limiter,
+    pub node_lookup_in_all: Limiter,
 }
 
 /// So many at once, then so many a minute, for each key.
@@ -54,13 +56,17 @@ impl RateLimits {
             status: Limiter::new(limits.status),
             api_key: Limiter::new(limits.api_key),
             failed_authentication: Limiter::new(limits.failed_authentication),
+            node_lookup: Limiter::new(limits.node_lookup),
+            node_lookup_in_all: Limiter::new(limits.node_lookup_in_all),
         }
     }
 
     /// Forgets every key whose bucket is full again; to be called about once a minute.
     pub fn forget_idle(&self) {
         let strangers = [&self.create, &self.check, &self.check_per_hash, &self.claim, &self.status];
-        for limiter in strangers.into_iter().chain([&self.api_key, &self.failed_authentication]) {
+        let accounts = [&self.api_key, &self.failed_authentication];
+        let tools = [&self.node_lookup, &self.node_lookup_in_all];
+        for limiter in strangers.into_iter().chain(accounts).chain(tools) {
             limiter.buckets.retain_recent();
             limiter.buckets.shrink_to_fit();
         }

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod metrics;
 pub mod openapi;
 pub mod subscriptions;
+pub mod tools;
 
 mod cors;
 mod failures;
@@ -120,6 +121,7 @@ pub fn application(
         .app_data(Data::new(shared))
         .app_data(QueryConfig::default().error_handler(|error, _| Error::invalid(error.to_string()).into()))
         .configure(more)
+        .configure(tools::routes)
         .configure(subscriptions::routes)
         .configure(account::routes)
         .configure(operations::routes)

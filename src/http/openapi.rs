@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::error::{Error, ErrorBody};
-use super::{account, operations, routing, subscriptions as s};
+use super::{account, operations, routing, subscriptions as s, tools as t};
 
 #[derive(Debug, OpenApi)]
 #[openapi(
@@ -27,6 +27,7 @@ use super::{account, operations, routing, subscriptions as s};
         s::renew::renew,
         s::status::status,
         account::adopt::adopt,
+        t::node_lookup::node_lookup,
         operations::live,
         operations::ready,
     ),
@@ -35,6 +36,7 @@ use super::{account, operations, routing, subscriptions as s};
     tags(
         (name = "subscriptions", description = "Buy, renew and claim a WireGuard subscription"),
         (name = "account", description = "For who has an API key: one's own keys, orders and subscriptions"),
+        (name = "tools", description = "For people who run Lightning nodes"),
         (name = "operations", description = "For whoever runs the program"),
     ),
 )]

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::{Shared, application};
 use crate::app::ask_node::Questions;
 use crate::app::changes::Changes;
+use crate::app::look_up_node::NodeLookups;
 use crate::app::node_health::NodeHealth;
 use crate::app::server_keys::ServerKeys;
 use crate::app::{App, Shop, settle};
@@ -199,6 +200,7 @@ fn app(store: Store) -> App {
         server_changes: Changes::default(),
         server_keys: ServerKeys::default(),
         questions: Questions::default(),
+        node_lookups: NodeLookups::default(),
         metrics: Metrics::default(),
     }
 }
@@ -224,6 +226,8 @@ fn tight() -> Limits {
         status: two,
         api_key: two,
         failed_authentication: two,
+        node_lookup: two,
+        node_lookup_in_all: two,
         open_orders: 1,
     }
 }

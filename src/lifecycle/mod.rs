@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::ask_node::Questions;
 use crate::app::changes::Changes;
+use crate::app::look_up_node::NodeLookups;
 use crate::app::node_health::NodeHealth;
 use crate::app::server_keys::ServerKeys;
 use crate::app::{App, Shop};
@@ -206,6 +207,7 @@ fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> Result<
         server_changes: Changes::default(),
         server_keys: ServerKeys::default(),
         questions: Questions::default(),
+        node_lookups: NodeLookups::default(),
         metrics,
     })
 }

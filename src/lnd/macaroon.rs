@@ -31,7 +31,8 @@ const USED: [(&str, &str); 6] = [
     (GET_INFO, "info:read"),
 ];
 
-/// Unused, but unable to move money: the rest of LND's stock `invoice.macaroon`, and a look-up of public data.
+/// Not needed to sell, but unable to move money: the rest of LND's stock `invoice.macaroon`, and the look-up of public
+/// data that customers may ask for, which is refused where the macaroon names single methods and not this one.
 const HARMLESS: [&str; 4] = ["address:read", "address:write", "onchain:read", "uri:/lnrpc.Lightning/GetNodeInfo"];
 
 // Field types of the format.

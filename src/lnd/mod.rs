@@ -6,6 +6,7 @@
 mod call;
 mod connection;
 mod error;
+mod graph;
 mod info;
 mod invoice;
 pub mod macaroon;
@@ -19,23 +20,25 @@ use tokio::time::Instant;
 use tonic::{Response, Status};
 
 pub use error::Error;
+pub use graph::GraphNode;
 pub use info::{NodeInfo, WalletState};
 pub use invoice::{AddedInvoice, Cancelled, InvoicePage, InvoiceState, NewInvoice, NodeInvoice, Settlement};
 pub use settled::{Settled, SettledStream};
 
 use crate::config;
-use crate::domain::lightning::PaymentHash;
+use crate::domain::lightning::{NodeId, PaymentHash};
 use crate::lnd_proto::invoicesrpc::CancelInvoiceMsg;
 use crate::lnd_proto::invoicesrpc::invoices_client::InvoicesClient;
 use crate::lnd_proto::lnrpc::lightning_client::LightningClient;
 use crate::lnd_proto::lnrpc::state_client::StateClient;
-use crate::lnd_proto::lnrpc::{self, GetInfoRequest, GetStateRequest, ListInvoiceRequest};
+use crate::lnd_proto::lnrpc::{self, GetInfoRequest, GetStateRequest, ListInvoiceRequest, NodeInfoRequest};
 use crate::metrics::Metrics;
 use call::{Calls, Kind, Method};
 use connection::Authorized;
 
 const GET_STATE: Method = Method { name: "GetState", kind: Kind::Probe };
 const GET_INFO: Method = Method { name: "GetInfo", kind: Kind::Read };
+const GET_NODE_INFO: Method = Method { name: "GetNodeInfo", kind: Kind::Read };
 const ADD_INVOICE: Method = Method { name: "AddInvoice", kind: Kind::Write };
 const LOOKUP_INVOICE: Method = Method { name: "LookupInvoice", kind: Kind::Read };
 const LIST_INVOICES: Method = Method { name: "ListInvoices", kind: Kind::Page };
@@ -81,6 +84,24 @@ impl Node {
     pub async fn info(&self) -> Result<NodeInfo, Error> {
         let rpc = |channel| async move { LightningClient::new(channel).get_info(GetInfoRequest {}).await };
         NodeInfo::parse(self.call(GET_INFO, rpc).await?)
+    }
+
+    /// What the node knows of another one, or of itself; nothing of a node that it has not heard of.
+    ///
+    /// It counts the node's channels for that, which can be thousands: ask seldom.
+    pub async fn graph_node(&self, id: NodeId) -> Result<Option<GraphNode>, Error> {
+        let rpc = |channel| {
+            let message = NodeInfoRequest { pub_key: id.to_string(), include_channels: false };
+            async move { LightningClient::new(channel).get_node_info(message).await }
+        };
+        let node = match self.call(GET_NODE_INFO, rpc).await {
+            Err(Error::NotFound(_)) => return Ok(None),
+            answer => GraphNode::parse(answer?)?,
+        };
+        if node.id != id {
+            return Err(Error::malformed("another node was found"));
+        }
+        Ok(Some(node))
     }
 
     /// Adds an invoice.

@@ -30,6 +30,7 @@ mod metrics;
 mod migrations;
 mod model;
 mod node_faults;
+mod node_tools;
 mod pool;
 mod prices;
 mod purchase;

@@ -261,10 +261,13 @@ impl<N: Node> Shop<N> {
     }
 
     /// As if a proxy had passed it on for a client at `address`.
+    pub async fn post_from(&self, address: &str, path: &str, body: Value) -> Reply {
+        let request = self.client.post(self.url(&format!("{API}/{path}"))).header("X-Forwarded-For", address);
+        Reply::read(request.json(&body).send().await.unwrap()).await
+    }
+
     pub async fn create_from(&self, address: &str) -> Reply {
-        let request = self.client.post(self.url(&format!("{API}/subscription/create")));
-        let body = json!({ "serverId": "eu-de", "duration": 1 });
-        Reply::read(request.header("X-Forwarded-For", address).json(&body).send().await.unwrap()).await
+        self.post_from(address, "subscription/create", json!({ "serverId": "eu-de", "duration": 1 })).await
     }
 
     pub async fn create(&self, body: Value) -> Reply {

@@ -42,9 +42,10 @@ async fn a_panic_is_a_json_500_that_browsers_may_read() {
 #[actix_web::test]
 async fn a_browser_s_preflight_is_answered_on_every_public_path() {
     let instance = Instance::start().await;
-    for (path, method) in [("create", "POST"), ("claim", "POST"), ("renew", "POST"), ("status", "POST"), (HASH, "GET")]
-    {
-        let request = TestRequest::with_uri(&format!("/api/public/v1/subscription/{path}"))
+    let of_orders = [("create", "POST"), ("claim", "POST"), ("renew", "POST"), ("status", "POST"), (HASH, "GET")];
+    let paths = of_orders.map(|(path, method)| (format!("subscription/{path}"), method));
+    for (path, method) in paths.into_iter().chain([("tools/node-lookup".to_owned(), "POST")]) {
+        let request = TestRequest::with_uri(&format!("/api/public/v1/{path}"))
             .method(Method::OPTIONS)
             .insert_header(("Origin", "https://a.example"))
             .insert_header(("Access-Control-Request-Method", method))
@@ -84,7 +85,7 @@ async fn a_refused_preflight_is_json_too() {
 #[actix_web::test]
 async fn each_kind_of_request_has_its_own_limit_with_a_time_to_come_back() {
     let instance = Instance::with_limits(tight()).await;
-    for path in ["/subscription/create", "/subscription/claim", "/subscription/status"] {
+    for path in ["/subscription/create", "/subscription/claim", "/subscription/status", "/tools/node-lookup"] {
         for _ in 0..2 {
             assert_eq!(instance.post(path, "{").await.status, 400, "{path}");
         }
@@ -156,6 +157,8 @@ async fn the_document_describes_every_path_and_the_page_needs_no_internet() {
       "/api/public/v1/subscription/status",
       "/api/public/v1/subscription/{paymentHash}",
       "/api/public/v1/subscription/{paymentHash}/events",
+      "/api/public/v1/tools/node-lookup",
+      "/api/v1/account/adopt",
       "/health/live",
       "/health/ready"
     ]
