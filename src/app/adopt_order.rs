@@ -55,7 +55,7 @@ async fn proven_order(app: &App, hash: PaymentHash, token: &SecretText) -> Resul
 
 /// What the order founded, if it is paid; locked.
 async fn founded(tx: &mut Tx, order: &Order) -> Result<Option<Subscription>, Error> {
-    if order.kind != OrderKind::New {
+    if !matches!(order.kind, OrderKind::New { .. }) {
         return Err(Invalid::new("this payment renewed a subscription; there is nothing to adopt").into());
     }
     let Some(id) = order.subscription_id else { return Ok(None) };

@@ -95,7 +95,7 @@ async fn attempt(app: &App, orphan: &Orphan, new: &NewOrder) -> Result<Option<Or
     // `check_whole` saw that it is no less.
     let excess = evidence.amount.excess_over(order.price()).unwrap_or_else(|| evidence.amount.nothing());
     tx.give_payment_to(payment.id, order.id, excess, outcome).await?;
-    let data = json!({ "orderId": order.id, "months": order.months, "excessMsat": excess.get() });
+    let data = json!({ "orderId": order.id, "months": order.kind.months(), "excessMsat": excess.get() });
     tx.record(app.new_id(), EventType::PaymentAdopted, Subject::Payment(payment.id), &data, now).await?;
     let mut data = paid_facts(&order, evidence.amount, excess);
     data.insert("adopted".into(), json!(true));
@@ -216,9 +216,8 @@ async fn purchase(app: &App, adoption: &Adoption) -> Result<Purchase, Error> {
             app.shop.server(server).ok_or_else(|| refused(&format!("no server {server} is configured")))?;
             public_key.map_or(Ok(()), |key| app.check_customer_key(key))?;
             Ok(Purchase {
-                kind: OrderKind::New,
+                kind: OrderKind::New { months },
                 server_id: server.clone(),
-                months,
                 public_key: *public_key,
                 claim_by: *claim_by,
                 referral_code: None,

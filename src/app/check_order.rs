@@ -40,9 +40,9 @@ async fn describe(app: &App, found: CheckedOrder) -> Result<Checked, Error> {
     let CheckedOrder { order, subscription, is_installed } = found;
     let server_id = subscription.as_ref().map_or(&order.server_id, |subscription| &subscription.server_id);
     let server = app.shop.server(server_id).cloned();
-    let extension = match &subscription {
-        Some(subscription) if matches!(order.kind, OrderKind::Renewal(_)) => {
-            Some(extension(app, &order, subscription).await?)
+    let extension = match (&subscription, order.kind) {
+        (Some(subscription), OrderKind::Renewal { months, .. }) => {
+            Some(extension(app, order.id, months, subscription).await?)
         }
         _ => None,
     };

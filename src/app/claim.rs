@@ -68,10 +68,7 @@ pub enum PrivateKeyShown {
 /// [`Error::Conflict`] for another key than the bound one, or one that another subscription has.
 pub async fn claim(app: &App, claim: &Claim) -> Result<Claimed, Error> {
     let order = proven_order(app, claim).await?;
-    if order.kind != OrderKind::New {
-        let message = "this payment renewed a subscription; there is nothing to claim";
-        return Err(Invalid::new(message).into());
-    }
+    claimable(order.kind)?;
     if let Some(key) = claim.public_key {
         app.check_customer_key(key)?;
     }
@@ -118,6 +115,18 @@ async fn deliver(app: &App, claim: &Claim, order: &Order, subscription: Uuid) ->
     // Bound before anybody knew the server's key: nothing would answer to this config.
     app.check_customer_key(binding.public_key)?;
     answer(app, order, subscription, (server, &peer), binding, claim.options).await
+}
+
+fn claimable(kind: OrderKind) -> Result<(), Invalid> {
+    match kind {
+        OrderKind::New { .. } => Ok(()),
+        OrderKind::Renewal { .. } => {
+            Err(Invalid::new("this payment renewed a subscription; there is nothing to claim"))
+        }
+        OrderKind::BandwidthReset(_) => {
+            Err(Invalid::new("this payment reset a month's bandwidth; there is nothing to claim"))
+        }
+    }
 }
 
 /// Binds the claim's key, or one made here; whoever comes second gets what the first one bound.

@@ -1,9 +1,9 @@
-//! What a payment buys: a new subscription, or more time for one that is there.
+//! What a payment buys: a new subscription, or more time or bandwidth for one that is there.
 
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{App, Error, secrets};
+use super::{App, Error, reset_bandwidth, secrets};
 use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::PublicKey;
 use crate::domain::order::{Order, OrderKind};
@@ -14,23 +14,26 @@ use crate::store::{KeyOwner, Reservation, Tx};
 /// What could be given for the money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivered {
-    /// The subscription that was founded or extended.
+    /// The subscription that was founded, extended or reset.
     Subscription(Uuid),
-    /// No slot is left, or the subscription was revoked.
+    /// No slot is left, or the subscription is over.
     Nothing,
     /// Another settlement took the order's key meanwhile: roll back, and this order extends that subscription.
     Outrun,
 }
 
-/// Founds or extends a subscription inside the settling transaction.
+/// Founds or extends a subscription, or resets its bandwidth, inside the settling transaction.
 ///
 /// An order whose key is held already extends that subscription, whatever server it named, and frees its own slot.
 pub async fn deliver(app: &App, tx: &mut Tx, order: &Order, at: Timestamp, now: Timestamp) -> Result<Delivered, Error> {
-    let target = match order.kind {
-        OrderKind::Renewal(subscription) => Some(subscription),
-        OrderKind::New => holder_of(tx, order.public_key).await?,
+    let (target, months) = match order.kind {
+        OrderKind::BandwidthReset(subscription) => {
+            return reset_bandwidth::give(app, tx, order.id, subscription, now).await;
+        }
+        OrderKind::Renewal { subscription, months } => (Some(subscription), months),
+        OrderKind::New { months } => (holder_of(tx, order.public_key).await?, months),
     };
-    let grant = Grant { span: Span::Months(order.months), granted_at: at };
+    let grant = Grant { span: Span::Months(months), granted_at: at };
     match target {
         Some(subscription) => extend(app, tx, order, subscription, grant, now).await,
         None => found(app, tx, order, grant, now).await,

@@ -4,7 +4,6 @@ use uuid::Uuid;
 
 use super::{App, Error};
 use crate::domain::Invalid;
-use crate::domain::order::Order;
 use crate::domain::subscription::{Grant, Span, Subscription, ends_at};
 use crate::domain::time::Timestamp;
 
@@ -16,12 +15,12 @@ pub struct Extension {
 }
 
 /// What a renewal has changed, or would change if it were paid now.
-pub async fn extension(app: &App, order: &Order, subscription: &Subscription) -> Result<Extension, Error> {
+pub async fn extension(app: &App, order: Uuid, months: u32, subscription: &Subscription) -> Result<Extension, Error> {
     let grants = app.store.grants(subscription.id).await?;
-    if let Some(done) = made_by(order.id, &grants).map_err(Error::Broken)? {
+    if let Some(done) = made_by(order, &grants).map_err(Error::Broken)? {
         return Ok(done);
     }
-    let next = Grant { span: Span::Months(order.months), granted_at: app.clock.now() };
+    let next = Grant { span: Span::Months(months), granted_at: app.clock.now() };
     let new_end = ends_at(grants.into_iter().map(|(_, grant)| grant).chain([next])).map_err(Error::Broken)?;
     Ok(Extension { old_end: subscription.ends_at, new_end })
 }

@@ -42,6 +42,7 @@ pub mod rekey;
 pub mod release;
 pub mod renew;
 pub mod request_invoice;
+pub mod reset_bandwidth;
 pub mod resolve_payment;
 pub mod revoke;
 pub mod revoke_api_key;
@@ -70,7 +71,7 @@ use crate::config::{Orders, RateSource};
 use crate::domain::Invalid;
 use crate::domain::instance_key::{Keyring, SecretError};
 use crate::domain::lightning::Network;
-use crate::domain::plan::Plans;
+use crate::domain::plan::{BandwidthResets, Plans};
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Holds;
 use crate::egress::Egress;
@@ -110,6 +111,8 @@ pub struct Shop {
     pub name: String,
     pub network: Network,
     pub plans: Plans,
+    /// None where none is sold.
+    pub resets: Option<BandwidthResets>,
     pub servers: Vec<Server>,
     pub rate: Option<RateSource>,
     pub orders: Orders,
@@ -147,6 +150,8 @@ pub enum Error {
     Suspended,
     #[error("there are {0} unpaid invoices from your network already; pay one or wait until they expire")]
     TooManyOpen(u32),
+    #[error("all bandwidth resets that this subscription may have in a month were made, or wait for their payment")]
+    TooManyResets { wait: Duration },
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{App, Error, NO_SUCH_KEY, Unavailable};
+use super::{App, Error, NO_SUCH_KEY, Unavailable, reset_bandwidth};
 use crate::crash::crash_point;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::order::{Order, OrderKind, OrderState, Rail};
@@ -39,6 +39,9 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
         return Ok(earlier);
     }
     app.health.payee()?;
+    if let OrderKind::BandwidthReset(subscription) = new.purchase.kind {
+        reset_bandwidth::refuse_too_many(app, &mut tx, subscription).await?;
+    }
     let needs_slot = needs_slot(app, &mut tx, new.purchase.kind).await?;
     if needs_slot && !tx.promise_slot(&new.purchase.server_id).await? {
         return Err(sold_out(new));
@@ -54,7 +57,7 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
         Rail::Card { price } => ("amountCents", price.get()),
     };
     let data = json!({
-        "serverId": new.purchase.server_id.as_str(), "months": new.purchase.months, name: amount,
+        "serverId": new.purchase.server_id.as_str(), "months": new.purchase.kind.months(), name: amount,
         "accountId": new.account,
     });
     tx.record(app.new_id(), EventType::OrderCreated, Subject::Order(new.id), &data, new.created_at).await?;
@@ -102,8 +105,12 @@ fn same_request(remembered: &Remembered, key: &IdempotencyKey) -> Result<(), Err
 
 /// A new subscription needs a slot; a renewal only where the hold has ended, whether or not the slot was given back yet.
 async fn needs_slot(app: &App, tx: &mut Tx, kind: OrderKind) -> Result<bool, Error> {
-    let OrderKind::Renewal(id) = kind else { return Ok(true) };
-    let subscription = tx.lock_subscription(id).await?.ok_or(Error::NotFound(NO_SUCH_KEY))?;
+    let renewed = match kind {
+        OrderKind::New { .. } => return Ok(true),
+        OrderKind::BandwidthReset(_) => return Ok(false),
+        OrderKind::Renewal { subscription, .. } => subscription,
+    };
+    let subscription = tx.lock_subscription(renewed).await?.ok_or(Error::NotFound(NO_SUCH_KEY))?;
     match subscription.standing {
         Standing::Held => Ok(app.clock.now() >= subscription.hold_until(app.shop.holds)),
         Standing::Released => Ok(true),

@@ -56,9 +56,8 @@ pub async fn place_order(app: &App, request: PlaceOrder) -> Result<PlacedOrder, 
     check_key(app, request.public_key, server).await?;
     let quote = price::price(app, plan)?;
     let purchase = Purchase {
-        kind: OrderKind::New,
+        kind: OrderKind::New { months: request.months },
         server_id: request.server_id,
-        months: request.months,
         public_key: request.public_key,
         claim_by: request.claim_by,
         referral_code: request.referral_code,

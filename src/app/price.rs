@@ -2,7 +2,7 @@
 
 use super::{App, Error, Unavailable};
 use crate::config::RateSource;
-use crate::domain::money::{Quote, Rate};
+use crate::domain::money::{Price, Quote, Rate};
 use crate::domain::plan::{Plan, quote};
 
 /// What to ask for a plan.
@@ -10,9 +10,14 @@ use crate::domain::plan::{Plan, quote};
 /// # Errors
 /// [`Unavailable::NoRate`] when the price is in dollars and the rate is missing, too old or from the future.
 pub fn price(app: &App, plan: &Plan) -> Result<Quote, Error> {
+    quote_now(app, plan.price)
+}
+
+/// The same of any price.
+pub fn quote_now(app: &App, price: Price) -> Result<Quote, Error> {
     let rate = usable_rate(app);
     let usable = rate.as_ref().ok().copied();
-    quote(plan.price, usable).map_err(|problem| match rate {
+    quote(price, usable).map_err(|problem| match rate {
         Err(why) => Unavailable::NoRate(why).into(),
         Ok(_) => Unavailable::NoRate(problem.to_string()).into(),
     })

@@ -30,16 +30,15 @@ pub async fn renew(app: &App, key: PublicKey, months: u32, customer: &Customer) 
         let quote = price::price(app, plan)?;
         place(app, renewal_of(&subscription, key, months), quote, customer).await?
     };
-    let extension = extension(app, &placed.order, &subscription).await?;
+    let extension = extension(app, placed.order.id, months, &subscription).await?;
     Ok(Renewal { placed, extension })
 }
 
 /// What is bought by a renewal: its proof never returns a config.
 pub fn renewal_of(subscription: &Subscription, key: PublicKey, months: u32) -> Purchase {
     Purchase {
-        kind: OrderKind::Renewal(subscription.id),
+        kind: OrderKind::Renewal { subscription: subscription.id, months },
         server_id: subscription.server_id.clone(),
-        months,
         public_key: Some(key),
         claim_by: ClaimBy::PaymentHash,
         referral_code: None,

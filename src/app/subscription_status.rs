@@ -18,6 +18,7 @@ pub struct Status {
     pub enabled: bool,
     /// What was used this month, and when its server last reported.
     pub used: Used,
+    pub resets_per_month: u32,
 }
 
 pub async fn subscription_status(app: &App, key: PublicKey) -> Result<Status, Error> {
@@ -31,5 +32,6 @@ pub async fn subscription_status(app: &App, key: PublicKey) -> Result<Status, Er
     let now = app.clock.now();
     let used = app.store.used(subscription.id, &month_of(now)).await?;
     let enabled = subscription.is_active(now);
-    Ok(Status { subscription, server, port, enabled, used })
+    let resets_per_month = app.shop.resets.map_or(0, |terms| terms.per_month);
+    Ok(Status { subscription, server, port, enabled, used, resets_per_month })
 }

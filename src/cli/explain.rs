@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::domain::event::{Event, Subject};
 use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
-use crate::domain::order::Rail;
+use crate::domain::order::{OrderKind, Rail};
 use crate::domain::payment::{Outcome, Payment};
 use crate::domain::server::ServerId;
 use crate::domain::subscription::{Grant, Span};
@@ -104,7 +104,7 @@ fn lines(explained: &Explained) -> Vec<String> {
     let mut lines = vec![
         format!("order         {}", order.id),
         format!("state         {}", order.state.name()),
-        format!("bought        {} on {} for {}", Span::Months(order.months), order.server_id, order.rail.asked()),
+        format!("bought        {} on {} for {}", bought(order.kind), order.server_id, order.rail.asked()),
     ];
     if let Rail::Lightning { payment_hash, quote } = &order.rail {
         lines.insert(1, format!("payment hash  {payment_hash}"));
@@ -121,6 +121,14 @@ fn lines(explained: &Explained) -> Vec<String> {
     lines.extend(explained.node.iter().map(|node| format!("LND now       {}", node_line(node))));
     lines.extend(event_lines(&explained.events));
     lines
+}
+
+fn bought(kind: OrderKind) -> String {
+    match kind {
+        OrderKind::New { months } => Span::Months(months).to_string(),
+        OrderKind::Renewal { subscription, months } => format!("{} more of {subscription}", Span::Months(months)),
+        OrderKind::BandwidthReset(subscription) => format!("a bandwidth reset of {subscription}"),
+    }
 }
 
 fn orphan_lines(orphan: &ExplainedOrphan) -> Vec<String> {

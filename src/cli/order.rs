@@ -11,7 +11,7 @@ use super::{ConfigFile, output, parse};
 use crate::app::adopt_payment::{Adoption, AmountCheck, Bought, adopt_payment};
 use crate::clock::Clock;
 use crate::domain::keys::PublicKey;
-use crate::domain::order::{ClaimBy, Order, OrderKind, Rail};
+use crate::domain::order::{ClaimBy, Order, Rail};
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
 use crate::lifecycle;
@@ -115,9 +115,9 @@ impl Listed<8> for Hashed<Order> {
             order.id.to_string(),
             order.created_at.to_string(),
             order.state.name().to_owned(),
-            kind(order).to_owned(),
+            order.kind.name().to_owned(),
             order.server_id.to_string(),
-            order.months.to_string(),
+            order.kind.months().map_or_else(|| "-".to_owned(), |months| months.to_string()),
             order.rail.asked(),
             order.payment_hash().map_or_else(|| "-".to_owned(), |hash| hashes.show(&hash.to_string())),
         ]
@@ -133,9 +133,9 @@ impl Listed<8> for Hashed<Order> {
             "orderId": order.id,
             "createdAt": order.created_at,
             "state": order.state.name(),
-            "kind": kind(order),
+            "kind": order.kind.name(),
             "serverId": order.server_id.as_str(),
-            "months": order.months,
+            "months": order.kind.months(),
             "rail": order.rail.name(),
             "amountSats": sats,
             "amountCents": cents,
@@ -169,12 +169,5 @@ impl Adopt {
         };
         let amount = if self.any_price { AmountCheck::Any } else { AmountCheck::Fits };
         Ok(Adoption { payment: parse::payment_name(&self.payment)?, months: self.months, bought, amount })
-    }
-}
-
-const fn kind(order: &Order) -> &'static str {
-    match order.kind {
-        OrderKind::New => "new",
-        OrderKind::Renewal(_) => "renewal",
     }
 }

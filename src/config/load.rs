@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::environment::{Environment, INSTANCE_KEY};
 use super::problem::{Problem, Problems};
 use super::section::{Section, read_root};
-use super::{Agent, Config, Log, agent, prices, servers, settings};
+use super::{Agent, Config, Log, agent, bandwidth_reset, prices, servers, settings};
 use crate::domain::instance_key::Keyring;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::time::Timestamp;
@@ -79,6 +79,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     let limits = root.section("limits", settings::limits);
     let egress = root.section("egress", |section| settings::egress(section, folder));
     let prices = prices::prices(root, around.now);
+    let resets = bandwidth_reset::resets(root);
     let servers = servers::servers(root);
     let agent = root.optional_section("agent", |section| agent::agent(section, folder, &data_folder));
     check_agents_server(root);
@@ -97,6 +98,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
         egress: egress?,
         rate,
         plans,
+        resets,
         servers: servers?,
         agent: agent.flatten(),
     })

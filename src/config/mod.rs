@@ -5,6 +5,7 @@
 //! read: any of them may be a secret, pasted into the wrong line.
 
 mod agent;
+mod bandwidth_reset;
 mod environment;
 mod example;
 mod load;
@@ -29,7 +30,7 @@ use crate::domain::instance_key::Keyring;
 use crate::domain::interface_name::InterfaceName;
 use crate::domain::lightning::Network;
 use crate::domain::money::Rate;
-use crate::domain::plan::Plans;
+use crate::domain::plan::{BandwidthResets, Plans};
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Holds;
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub egress: EgressRules,
     pub rate: Option<RateSource>,
     pub plans: Plans,
+    /// None where none is sold.
+    pub resets: Option<BandwidthResets>,
     pub servers: Vec<Server>,
     /// The WireGuard server on this machine, where its agent is to be served.
     pub agent: Option<Agent>,
@@ -198,7 +201,7 @@ pub struct PinnedRate {
 /// Bounds on what one client may do; every one is for an address prefix (/24, /56) unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// create and renew.
+    /// create, renew and bandwidth-reset.
     pub create: Quota,
     pub check_per_hash: Quota,
     pub check: Quota,

@@ -52,11 +52,11 @@ fn plan(section: &mut Section<'_>) -> Option<Plan> {
     Some(Plan { months: months?, price: usd.map(Price::Usd).or(sats.map(Price::Sats))? })
 }
 
-fn sats(value: &Value) -> Result<Sats, Invalid> {
+pub fn sats(value: &Value) -> Result<Sats, Invalid> {
     within_bounds(Sats::new(number(0..=i64::MAX)(value)?))
 }
 
-fn dollars(value: &Value) -> Result<UsdCents, Invalid> {
+pub fn dollars(value: &Value) -> Result<UsdCents, Invalid> {
     let amount = match value {
         Value::Integer(whole) => UsdCents::parse_dollars(&whole.to_string()),
         value => text(value).and_then(UsdCents::parse_dollars),

@@ -29,6 +29,8 @@ pub enum EventType {
     SubscriptionCreated,
     SubscriptionRenewed,
     SubscriptionReleased,
+    /// A month's amount of bandwidth more.
+    SubscriptionBandwidthReset,
     /// The operator's present.
     SubscriptionExtended,
     SubscriptionSuspended,
@@ -90,6 +92,7 @@ impl EventType {
             Self::SubscriptionCreated => "subscription.created",
             Self::SubscriptionRenewed => "subscription.renewed",
             Self::SubscriptionReleased => "subscription.released",
+            Self::SubscriptionBandwidthReset => "subscription.bandwidth_reset",
             Self::SubscriptionExtended => "subscription.extended",
             Self::SubscriptionSuspended => "subscription.suspended",
             Self::SubscriptionResumed => "subscription.resumed",

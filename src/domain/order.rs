@@ -22,12 +22,11 @@ pub struct Order {
     /// The instance key that preimage and claim token derive from.
     pub key_id: KeyId,
     pub kind: OrderKind,
-    /// Where a new subscription was ordered; for a renewal, where its subscription lived when it was ordered.
+    /// Where a new subscription was ordered; otherwise, where the subscription lived when this was ordered.
     pub server_id: ServerId,
     /// The customer's own key, named when the order was created.
     pub public_key: Option<PublicKey>,
     pub claim_by: ClaimBy,
-    pub months: u32,
     pub rail: Rail,
     pub created_at: Timestamp,
     pub state: OrderState,
@@ -61,7 +60,6 @@ pub struct ShownInvoice {
 pub struct Purchase {
     pub kind: OrderKind,
     pub server_id: ServerId,
-    pub months: u32,
     pub public_key: Option<PublicKey>,
     pub claim_by: ClaimBy,
     pub referral_code: Option<String>,
@@ -70,9 +68,16 @@ pub struct Purchase {
 /// What is bought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderKind {
-    New,
+    New {
+        months: u32,
+    },
     /// Extends this subscription.
-    Renewal(Uuid),
+    Renewal {
+        subscription: Uuid,
+        months: u32,
+    },
+    /// A month's amount of bandwidth more for this subscription.
+    BandwidthReset(Uuid),
 }
 
 /// What a claim must show: today's clients know only the hash.
@@ -173,6 +178,33 @@ impl Rail {
         match self {
             Self::Lightning { .. } => "lightning",
             Self::Card { .. } => "card",
+        }
+    }
+}
+
+impl OrderKind {
+    /// What a subscription lasts longer.
+    pub const fn months(self) -> Option<u32> {
+        match self {
+            Self::New { months } | Self::Renewal { months, .. } => Some(months),
+            Self::BandwidthReset(_) => None,
+        }
+    }
+
+    /// The subscription that it is for; none of a new one.
+    pub const fn target(self) -> Option<Uuid> {
+        match self {
+            Self::New { .. } => None,
+            Self::Renewal { subscription, .. } | Self::BandwidthReset(subscription) => Some(subscription),
+        }
+    }
+
+    /// The word in the database and in `explain`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New { .. } => "new",
+            Self::Renewal { .. } => "renewal",
+            Self::BandwidthReset(_) => "bandwidth_reset",
         }
     }
 }

@@ -16,6 +16,16 @@ pub struct Plan {
     pub price: Price,
 }
 
+/// On which terms a month's bandwidth is sold once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BandwidthResets {
+    pub price: Price,
+    /// Of the month's amount: who used less needs none yet.
+    pub from_percent: u32,
+    /// For one subscription in a calendar month.
+    pub per_month: u32,
+}
+
 /// The price list: each duration once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plans(Vec<Plan>);

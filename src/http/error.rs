@@ -204,6 +204,9 @@ impl From<app::Error> for Error {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimitExceeded, error.to_string())
                     .retry_after(OPEN_ORDERS_RETRY)
             }
+            Refusal::TooManyResets { wait } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimitExceeded, error.to_string()).retry_after(wait)
+            }
             Refusal::Unavailable(missing) => missing.into(),
             Refusal::Store(error) => error.into(),
             Refusal::Broken(_) | Refusal::Secret(_) | Refusal::Random(_) | Refusal::Config(_) => {
@@ -269,7 +272,7 @@ mod tests {
     #[test]
     fn every_refusal_has_its_status_code_and_wait() {
         let eu = ServerId::parse("eu-de").unwrap();
-        let cases: [(app::Error, u16, Option<&str>, &str); 12] = [
+        let cases: [(app::Error, u16, Option<&str>, &str); 13] = [
             (Invalid::new("bad").into(), 400, None, "ERR_INVALID_INPUT"),
             (app::Error::Unauthorized("who?".into()), 401, None, "ERR_UNAUTHORIZED"),
             (app::Error::Forbidden("not this".into()), 403, None, "ERR_FORBIDDEN"),
@@ -280,6 +283,7 @@ mod tests {
             (app::Error::NotFound("nothing"), 404, None, "ERR_RESOURCE_NOT_FOUND"),
             (app::Error::Conflict("key mismatch".into()), 409, None, "ERR_CONFLICT"),
             (app::Error::TooManyOpen(40), 429, Some("60"), "ERR_RATE_LIMIT_EXCEEDED"),
+            (app::Error::TooManyResets { wait: Duration::from_hours(1) }, 429, Some("3600"), "ERR_RATE_LIMIT_EXCEEDED"),
             (Unavailable::SoldOut(eu).into(), 503, Some("300"), "ERR_INTERNAL_ERROR"),
             (store::Error::Refused("secret detail".into()).into(), 500, None, "ERR_INTERNAL_ERROR"),
         ];

@@ -26,6 +26,7 @@ use super::{account, operations, routing, subscriptions as s, tools as t};
         s::claim::claim,
         s::renew::renew,
         s::status::status,
+        s::bandwidth_reset::bandwidth_reset,
         account::adopt::adopt,
         t::node_lookup::node_lookup,
         operations::live,

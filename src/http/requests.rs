@@ -3,7 +3,7 @@
 use super::subscriptions;
 
 /// The routes that are told apart, as the `OpenAPI` document spells them. Whatever else is asked for is `other`.
-pub const ROUTES: [&str; 13] = [
+pub const ROUTES: [&str; 14] = [
     "other",
     "/api/public/v1/servers",
     "/api/public/v1/subscription/create",
@@ -12,6 +12,7 @@ pub const ROUTES: [&str; 13] = [
     "/api/public/v1/subscription/status",
     "/api/public/v1/subscription/{paymentHash}",
     "/api/public/v1/subscription/{paymentHash}/events",
+    "/api/public/v1/subscription/bandwidth-reset",
     "/health/live",
     "/health/ready",
     "/docs/",
@@ -27,6 +28,7 @@ pub fn route_of(path: &str) -> usize {
             "claim" => 3,
             "renew" => 4,
             "status" => 5,
+            "bandwidth-reset" => 8,
             order if !order.contains('/') => 6,
             order if order.strip_suffix("/events").is_some_and(|order| !order.contains('/')) => 7,
             _ => 0,

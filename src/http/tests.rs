@@ -80,9 +80,8 @@ impl Instance {
             id,
             key_id: app.keyring.current(),
             purchase: Purchase {
-                kind: OrderKind::New,
+                kind: OrderKind::New { months: 1 },
                 server_id: app.shop.servers[0].id.clone(),
-                months: 1,
                 public_key: None,
                 claim_by: ClaimBy::PaymentHash,
                 referral_code: None,
@@ -181,6 +180,7 @@ fn app(store: Store) -> App {
     let shop = Shop {
         name: "wiretoll".into(),
         network: Network::Mainnet,
+        resets: None,
         plans: Plans::new(vec![Plan { months: 1, price: Price::Sats(PRICE) }]).unwrap(),
         servers: vec![server],
         rate: None,

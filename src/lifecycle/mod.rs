@@ -217,6 +217,7 @@ fn shop(config: &Config) -> Shop {
         name: config.service.name.clone(),
         network: config.lnd.network,
         plans: config.plans.clone(),
+        resets: config.resets,
         servers: config.servers.clone(),
         rate: config.rate.clone(),
         orders: config.orders,

@@ -60,8 +60,10 @@ pub struct MonthUsed {
 /// What a subscription has used, as far as its server has reported.
 #[derive(Debug, Clone, Copy)]
 pub struct Used {
-    /// In one month, inner, both ways.
+    /// In one month, inner, both ways, less what resets took off.
     pub bytes: i64,
+    /// Bandwidth resets that settled in that month.
+    pub resets: u32,
     pub reported_at: Option<Timestamp>,
 }
 
@@ -90,7 +92,8 @@ impl Store {
     /// What a subscription used in a month.
     pub async fn used(&self, subscription: Uuid, month: &str) -> Result<Used> {
         let row = sqlx::query(
-            "SELECT subscriptions.id AS id, agent_seen_at, bytes FROM subscriptions \
+            "SELECT subscriptions.id AS id, agent_seen_at, coalesce(bytes, 0) AS bytes, \
+             coalesce(reset_bytes, 0) AS reset_bytes, coalesce(resets, 0) AS resets FROM subscriptions \
              JOIN servers ON servers.id = subscriptions.server_id \
              LEFT JOIN monthly_usage ON subscription_id = subscriptions.id AND month = $2 WHERE subscriptions.id = $1",
         )
@@ -100,7 +103,8 @@ impl Store {
         .await?;
         let record = Record::new("subscriptions", &row);
         Ok(Used {
-            bytes: record.optional_integer("bytes")?.unwrap_or(0),
+            bytes: counted_from(&record)?,
+            resets: record.unsigned_u32("resets")?,
             reported_at: record.optional_time("agent_seen_at")?,
         })
     }
@@ -258,15 +262,50 @@ impl Tx {
     async fn add_to_month(&mut self, subscription: Uuid, month: &str, bytes: i64) -> Result<i64> {
         let row = sqlx::query(
             "INSERT INTO monthly_usage (subscription_id, month, bytes) VALUES ($1, $2, $3) \
-             ON CONFLICT (subscription_id, month) DO UPDATE SET bytes = monthly_usage.bytes + $3 RETURNING subscription_id AS id, bytes",
+             ON CONFLICT (subscription_id, month) DO UPDATE SET bytes = monthly_usage.bytes + $3 \
+             RETURNING subscription_id AS id, bytes, reset_bytes",
         )
         .bind(subscription.to_string())
         .bind(month.to_owned())
         .bind(bytes)
         .fetch_one(&mut *self.inner)
         .await?;
-        Record::new("monthly_usage", &row).integer("bytes")
+        counted_from(&Record::new("monthly_usage", &row))
     }
+
+    /// Takes a whole amount of bandwidth off what was used in a month, or all of it where that is more; returns how many
+    /// resets the month has had.
+    pub async fn reset_usage(&mut self, subscription: Uuid, month: &str, amount: i64) -> Result<i64> {
+        let row = sqlx::query(
+            "INSERT INTO monthly_usage (subscription_id, month, bytes, reset_bytes, resets) VALUES ($1, $2, 0, $3, 1) \
+             ON CONFLICT (subscription_id, month) DO UPDATE SET resets = monthly_usage.resets + 1, \
+             reset_bytes = CASE WHEN monthly_usage.bytes > monthly_usage.reset_bytes + $3 THEN monthly_usage.bytes \
+             ELSE monthly_usage.reset_bytes + $3 END RETURNING subscription_id AS id, resets",
+        )
+        .bind(subscription.to_string())
+        .bind(month.to_owned())
+        .bind(amount)
+        .fetch_one(&mut *self.inner)
+        .await?;
+        Record::new("monthly_usage", &row).integer("resets")
+    }
+
+    /// Resets that settled in a month.
+    pub async fn resets_in(&mut self, subscription: Uuid, month: &str) -> Result<i64> {
+        let row = sqlx::query(
+            "SELECT subscription_id AS id, resets FROM monthly_usage WHERE subscription_id = $1 AND month = $2",
+        )
+        .bind(subscription.to_string())
+        .bind(month.to_owned())
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        row.map_or(Ok(0), |row| Record::new("monthly_usage", &row).integer("resets"))
+    }
+}
+
+/// What counts of a month's bytes.
+fn counted_from(record: &Record<'_>) -> Result<i64> {
+    Ok((record.integer("bytes")? - record.integer("reset_bytes")?).max(0))
 }
 
 fn state_from(row: &AnyRow) -> Result<ServerState> {

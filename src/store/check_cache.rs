@@ -116,11 +116,10 @@ mod tests {
         let order = Order {
             id: Uuid::nil(),
             key_id: KeyId(1),
-            kind: OrderKind::New,
+            kind: OrderKind::New { months: 1 },
             server_id: ServerId::parse("eu-de").unwrap(),
             public_key: None,
             claim_by: ClaimBy::PaymentHash,
-            months: 1,
             rail: Rail::Lightning {
                 payment_hash: hash(n),
                 quote: Quote { amount: Sats::new(4_500), usd: None, rate: None },

@@ -238,7 +238,7 @@ impl Tx {
             "SELECT holder_id AS id FROM peers \
              LEFT JOIN monthly_usage ON subscription_id = holder_id AND month = $1 \
              WHERE throttled = 1 AND server_id = $2 AND holder_kind = 'subscription' AND superseded_at IS NULL \
-             AND coalesce(bytes, 0) < $3 LIMIT $4",
+             AND coalesce(bytes - reset_bytes, 0) < $3 LIMIT $4",
         )
         .bind(month.to_owned())
         .bind(server.as_str())

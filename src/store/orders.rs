@@ -202,12 +202,20 @@ impl Tx {
         Record::new("orders", &row).integer("n")
     }
 
+    /// Resets of a subscription that could still be paid.
+    pub async fn count_open_resets(&mut self, subscription: Uuid) -> Result<i64> {
+        let row = sqlx::query(
+            "SELECT CAST(count(*) AS BIGINT) AS n FROM orders WHERE target_id = $1 \
+             AND state IN ('creating', 'pending') AND kind = 'bandwidth_reset'",
+        )
+        .bind(subscription.to_string())
+        .fetch_one(&mut *self.inner)
+        .await?;
+        Record::new("orders", &row).integer("n")
+    }
+
     pub async fn insert_order(&mut self, order: &NewOrder) -> Result<Order> {
         let purchase = &order.purchase;
-        let (kind, target) = match purchase.kind {
-            OrderKind::New => ("new", None),
-            OrderKind::Renewal(subscription) => ("renewal", Some(subscription.to_string())),
-        };
         let (quote, cents) = match &order.rail {
             Rail::Lightning { quote, .. } => (Some(quote), quote.usd),
             Rail::Card { price } => (None, Some(*price)),
@@ -222,14 +230,14 @@ impl Tx {
         ))
         .bind(order.id.to_string())
         .bind(order.key_id.0)
-        .bind(kind)
+        .bind(purchase.kind.name())
         .bind(order.rail.name())
         .bind(purchase.server_id.as_str())
-        .bind(target)
+        .bind(purchase.kind.target().map(|subscription| subscription.to_string()))
         .bind(purchase.public_key.map(|key| key.to_string()))
         .bind(i64::from(purchase.claim_by == ClaimBy::ClaimToken))
         .bind(purchase.referral_code.as_deref())
-        .bind(i64::from(purchase.months))
+        .bind(purchase.kind.months().map(i64::from))
         .bind(quote.map(|quote| to_bigint(quote.amount.to_msats().get())).transpose()?)
         .bind(cents.map(|cents| to_bigint(cents.get())).transpose()?)
         .bind(rate.map(|rate| to_bigint(rate.cents_per_btc)).transpose()?)
@@ -319,7 +327,7 @@ impl Tx {
     /// Whether a renewal ordered before `hold_until` could still be paid: it keeps the slot until it is closed.
     pub async fn has_open_renewal(&mut self, subscription: Uuid, hold_until: Timestamp) -> Result<bool> {
         let row = sqlx::query(
-            "SELECT id FROM orders WHERE target_id = $1 AND state IN ('creating', 'pending') AND created_at < $2 LIMIT 1",
+            "SELECT id FROM orders WHERE target_id = $1 AND state IN ('creating', 'pending') AND kind = 'renewal' AND created_at < $2 LIMIT 1",
         )
         .bind(subscription.to_string())
         .bind(hold_until.millis())
@@ -331,22 +339,16 @@ impl Tx {
 
 pub(super) fn order_from(row: &AnyRow) -> Result<Order> {
     let record = Record::new("orders", row);
-    let kind = match (record.text("kind")?.as_str(), record.optional_id("target_id")?) {
-        ("new", None) => OrderKind::New,
-        ("renewal", Some(subscription)) => OrderKind::Renewal(subscription),
-        (other, _) => return Err(record.corrupt("kind", Invalid::new(format!("{other} is not known here")))),
-    };
     let claim_by =
         if record.integer("requires_claim_token")? == 1 { ClaimBy::ClaimToken } else { ClaimBy::PaymentHash };
     let public_key = record.optional_text("public_key")?.map(|text| PublicKey::parse(&text)).transpose();
     Ok(Order {
         id: record.id("id")?,
         key_id: KeyId(record.integer("key_id")?),
-        kind,
+        kind: kind_from(&record)?,
         server_id: record.parsed("server_id", ServerId::parse(&record.text("server_id")?))?,
         public_key: record.parsed("public_key", public_key)?,
         claim_by,
-        months: record.unsigned_u32("months")?,
         rail: rail_from(&record)?,
         created_at: record.time("created_at")?,
         state: state_from(&record)?,
@@ -365,6 +367,16 @@ fn rail_from(record: &Record<'_>) -> Result<Rail> {
         "card" => Ok(Rail::Card { price: UsdCents::new(record.unsigned_u64("price_cents")?) }),
         other => Err(record.corrupt("rail", Invalid::new(format!("{other} is not a rail")))),
     }
+}
+
+fn kind_from(record: &Record<'_>) -> Result<OrderKind> {
+    let months = || record.unsigned_u32("months");
+    Ok(match (record.text("kind")?.as_str(), record.optional_id("target_id")?) {
+        ("new", None) => OrderKind::New { months: months()? },
+        ("renewal", Some(subscription)) => OrderKind::Renewal { subscription, months: months()? },
+        ("bandwidth_reset", Some(subscription)) => OrderKind::BandwidthReset(subscription),
+        (other, _) => return Err(record.corrupt("kind", Invalid::new(format!("{other} is not known here")))),
+    })
 }
 
 fn quote_from(record: &Record<'_>) -> Result<Quote> {

@@ -16,6 +16,7 @@ mod agents;
 mod alarms;
 mod atomicity;
 mod bad_input;
+mod bandwidth_resets;
 mod check_cache;
 mod claims;
 mod clients;

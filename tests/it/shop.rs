@@ -287,6 +287,11 @@ impl<N: Node> Shop<N> {
         self.post(&format!("{API}/subscription/renew"), body).await
     }
 
+    pub async fn reset_bandwidth(&self, key: &str) -> Reply {
+        let body = json!({ "serverId": "eu-de", "wgPublicKey": key });
+        self.post(&format!("{API}/subscription/bandwidth-reset"), body).await
+    }
+
     pub async fn status(&self, key: &str) -> Reply {
         self.post(&format!("{API}/subscription/status"), json!({ "wgPublicKey": key })).await
     }

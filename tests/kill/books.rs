@@ -24,6 +24,8 @@ pub struct Books {
     /// By subscription, in their order.
     pub grants: Vec<Grant>,
     pub subscriptions: Vec<Subscription>,
+    /// By subscription: the resets of all its months.
+    pub resets: Vec<Resets>,
     pub servers: Vec<Server>,
     /// That are taken.
     pub slots: Vec<Slot>,
@@ -45,7 +47,8 @@ pub struct Order {
     pub target_id: Option<String>,
     pub subscription_id: Option<String>,
     pub public_key: Option<String>,
-    pub months: i64,
+    /// None of a bandwidth reset.
+    pub months: Option<i64>,
     pub amount_msat: i64,
     pub payment_hash: String,
     pub state: String,
@@ -86,6 +89,12 @@ pub struct Subscription {
     pub server_id: String,
     pub ends_at: i64,
     pub standing: String,
+}
+
+#[derive(Debug, FromRow)]
+pub struct Resets {
+    pub subscription_id: String,
+    pub resets: i64,
 }
 
 #[derive(Debug, FromRow)]
@@ -177,6 +186,10 @@ impl Books {
             subscriptions: rows!(
                 database,
                 "SELECT id, founded_by, server_id, ends_at, standing FROM subscriptions ORDER BY id"
+            ),
+            resets: rows!(
+                database,
+                "SELECT subscription_id, CAST(sum(resets) AS BIGINT) AS resets FROM monthly_usage GROUP BY subscription_id"
             ),
             servers: rows!(database, "SELECT id, slots_held, slots_reserved FROM servers ORDER BY id"),
             slots: rows!(database, "SELECT server_id, n, peer_id FROM slots WHERE peer_id IS NOT NULL"),

@@ -25,12 +25,13 @@ pub enum When {
 
 use When::{Always, AtRest};
 
-pub const RULES: [(&str, When, Rule); 21] = [
+pub const RULES: [(&str, When, Rule); 22] = [
     ("a settled invoice is one payment of its amount", AtRest, settled_invoices_are_payments),
     ("a payment is a settled invoice", Always, payments_are_settled_invoices),
     ("no satoshi comes or goes", AtRest, money_is_conserved),
     ("a payment's outcome is what became of its order", Always, outcomes_fit_orders),
     ("what was applied is one grant", Always, applied_payments_are_grants),
+    ("a reset that was applied is one of its subscription's", Always, applied_resets_are_counted),
     ("there is no grant without its payment", Always, grants_have_payments),
     ("a subscription lasts as long as its grants", Always, subscriptions_last_as_granted),
     ("an order and its invoice are the same", Always, orders_have_their_invoices),
@@ -161,13 +162,18 @@ fn applied_payments_are_grants(books: &Books) -> Vec<String> {
     let founders: HashSet<_> = books.subscriptions.iter().map(|one| one.founded_by.as_str()).collect();
     wrong(books.payments.iter().filter(|payment| is_applied(payment)), |payment| {
         let order = orders[payment.order_id.as_deref()?];
+        if order.kind == "bandwidth_reset" {
+            let given = grants.get(order.id.as_str());
+            let right = given.is_none() && order.months.is_none() && order.target_id == order.subscription_id;
+            return (!right).then(|| format!("{order:?} was given {given:?}"));
+        }
         let kind = if founders.contains(order.id.as_str()) { "purchase" } else { "renewal" };
         match grants.get(order.id.as_str()).map(Vec::as_slice) {
             Some([grant])
                 if grant.kind == kind
                     && Some(&grant.subscription_id) == order.subscription_id.as_ref()
                     && (order.target_id.is_none() || order.target_id == order.subscription_id)
-                    && grant.months == order.months
+                    && Some(grant.months) == order.months
                     && (order.created_at..=payment.recorded_at).contains(&grant.granted_at) =>
             {
                 None
@@ -175,6 +181,20 @@ fn applied_payments_are_grants(books: &Books) -> Vec<String> {
             found => Some(format!("{order:?} was given {found:?} as a {kind}")),
         }
     })
+}
+
+fn applied_resets_are_counted(books: &Books) -> Vec<String> {
+    let counted: HashMap<_, _> = books.resets.iter().map(|one| (one.subscription_id.as_str(), one.resets)).collect();
+    wrong(&books.subscriptions, |one| {
+        let (given, counted) = (applied_resets(books, &one.id), counted.get(one.id.as_str()).copied().unwrap_or(0));
+        (i64::try_from(given) != Ok(counted)).then(|| format!("{one:?} paid for {given} and was given {counted}"))
+    })
+}
+
+fn applied_resets(books: &Books, subscription: &str) -> usize {
+    let is_one =
+        |order: &&Order| order.kind == "bandwidth_reset" && order.subscription_id.as_deref() == Some(subscription);
+    books.orders.iter().filter(is_one).count()
 }
 
 fn grants_have_payments(books: &Books) -> Vec<String> {
@@ -413,6 +433,10 @@ fn subscription_events_are_told_once(books: &Books) -> Vec<String> {
         let renewals = grants.get(one.id.as_str()).map_or(0, Vec::len).saturating_sub(1);
         if renewals > 0 {
             expected.insert("subscription.renewed", renewals);
+        }
+        let resets = applied_resets(books, &one.id);
+        if resets > 0 {
+            expected.insert("subscription.bandwidth_reset", resets);
         }
         let came_with_key = orders.get(one.founded_by.as_str()).is_some_and(|order| order.public_key.is_some());
         if bound.contains(one.id.as_str()) && !came_with_key {

@@ -71,6 +71,10 @@ impl Wish {
         Self::new("/subscription/renew", json!({ "duration": months, "wgPublicKey": public_key }), chance)
     }
 
+    pub fn to_reset(public_key: &str, chance: &mut fastrand::Rng) -> Self {
+        Self::new("/subscription/bandwidth-reset", json!({ "wgPublicKey": public_key }), chance)
+    }
+
     fn new(path: &'static str, body: Value, chance: &mut fastrand::Rng) -> Self {
         let key = uuid::Builder::from_random_bytes(chance.u128(..).to_be_bytes()).into_uuid();
         Self { path, body, key: key.to_string(), answered: Mutex::default() }

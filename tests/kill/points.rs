@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
+use sqlx::AssertSqlSafe;
+use wiretoll::app::bandwidth::month_of;
+use wiretoll::clock::Clock;
 use wiretoll::crash::POINTS;
 use wiretoll::lnd::InvoiceState;
 
@@ -20,6 +23,8 @@ enum Story {
     Purchase,
     /// The same with more months for a key.
     Renewal,
+    /// The same with a month's bandwidth once more.
+    Reset,
     /// The invoice is at the node, and the service does not know that.
     LostAnswer,
     /// It is paid besides, before the service knows of it.
@@ -36,7 +41,7 @@ enum Story {
     Restored,
 }
 
-const STORIES: [(Story, &[&str]); 9] = [
+const STORIES: [(Story, &[&str]); 10] = [
     (
         Story::Purchase,
         &[
@@ -63,6 +68,7 @@ const STORIES: [(Story, &[&str]); 9] = [
             "settle.committed",
         ],
     ),
+    (Story::Reset, &["open_order.committed", "store_invoice.committed", "settle.before_commit", "settle.committed"]),
     (Story::LostAnswer, &["request_invoice.found"]),
     (Story::PaidUnseen, &["store_invoice.committed", "settle.before_commit"]),
     (Story::CancelledUnseen, &["abandon.before_commit", "abandon.committed"]),
@@ -86,6 +92,7 @@ macro_rules! tests {
 tests!(
     a_purchase: Purchase,
     a_renewal: Renewal,
+    a_bandwidth_reset: Reset,
     an_invoice_whose_answer_was_lost: LostAnswer,
     an_invoice_that_was_paid_unseen: PaidUnseen,
     an_invoice_that_was_cancelled_unseen: CancelledUnseen,
@@ -127,6 +134,7 @@ async fn tell(on: On, story: Story, point: &str) {
     match story {
         Story::Purchase => purchase(on, point).await,
         Story::Renewal => renewal(on, point).await,
+        Story::Reset => reset(on, point).await,
         Story::LostAnswer => lost_answer(on, point).await,
         Story::PaidUnseen => paid_unseen(on, point).await,
         Story::CancelledUnseen => cancelled_unseen(on, point).await,
@@ -177,6 +185,24 @@ async fn renewal(on: On, point: &str) {
     buy(&client, &wish).await;
     let books = world.checks_out(&[config]).await;
     assert_eq!((books.orders_in("paid"), books.orders.len(), books.subscriptions.len()), (2, 2, 1));
+}
+
+async fn reset(on: On, point: &str) {
+    let mut world = World::open(on).await;
+    let (client, mut chance) = (world.client(1), fastrand::Rng::new());
+    let key = a_key(&mut chance);
+    let config = buy_and_claim(&client, &Wish::to_buy("eu-de", 1, Some(&key), &mut chance)).await;
+    let month = month_of(Clock::System.now());
+    let used = format!(
+        "INSERT INTO monthly_usage (subscription_id, month, bytes) SELECT id, '{month}', 90000000000 FROM subscriptions"
+    );
+    sqlx::raw_sql(AssertSqlSafe(used)).execute(&mut world.database().await).await.unwrap();
+    let wish = Wish::to_reset(&key, &mut chance);
+    world.die_at(point, buy(&client, &wish)).await;
+    world.start_service(0).await;
+    buy(&client, &wish).await;
+    let books = world.checks_out(&[config]).await;
+    assert_eq!((books.orders_in("paid"), books.grants.len(), books.resets[0].resets), (2, 1, 1));
 }
 
 async fn lost_answer(on: On, point: &str) {

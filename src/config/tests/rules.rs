@@ -7,6 +7,7 @@ use super::{KEY, LEAST, OTHER_SERVER, assert_edges, least_and, least_with, parse
 use crate::config::RateSource;
 use crate::config::{Database, EgressRules, KeySource, LndTrust, LogFormat, MacaroonSource, Quota};
 use crate::domain::money::{Price, Sats, UsdCents};
+use crate::domain::plan::BandwidthResets;
 
 #[test]
 fn what_is_left_out_has_the_documented_default() {
@@ -33,6 +34,22 @@ fn the_standard_plans_are_the_contract_s() {
     assert_eq!(plans, [(1, usd(300)), (3, usd(855)), (6, usd(1_620)), (12, usd(2_880))]);
     let Some(RateSource::Pinned(pinned)) = config.rate else { panic!("no rate") };
     assert_eq!(pinned.rate.cents_per_btc, 10_000_000);
+}
+
+#[test]
+fn a_bandwidth_reset_has_the_contract_s_terms_where_there_is_a_rate_for_them() {
+    const RATE: &str = "[rate]\nusd_per_btc = 100000\nas_of = 2026-11-22T12:00:00Z\nmax_age = '24h'";
+    let resets = |file: &str| parse(file).unwrap().resets;
+    let standard = BandwidthResets { price: Price::Usd(UsdCents::new(100)), from_percent: 70, per_month: 2 };
+    assert_eq!((resets(LEAST), resets(&least_and(RATE))), (None, Some(standard)));
+    assert_eq!(resets(&least_and(&format!("{RATE}\n[bandwidth_reset]\nper_month = 0"))), None);
+    let sats = BandwidthResets { price: Price::Sats(Sats::new(900)), from_percent: 0, per_month: 1_000 };
+    assert_eq!(resets(&least_and("[bandwidth_reset]\nsats = 900\nfrom_percent = 0\nper_month = 1000")), Some(sats));
+    let wrong = |line: &str| wrong_keys(&least_and(&format!("[bandwidth_reset]\n{line}")));
+    assert_eq!(wrong("usd = '1.00'"), ["bandwidth_reset.usd"], "without a rate");
+    assert_eq!(wrong("sats = 1\nusd = '1.00'"), ["bandwidth_reset.usd"]);
+    assert_eq!(wrong("per_month = 1001\nsats = 1"), ["bandwidth_reset.per_month"]);
+    assert_eq!(wrong("from_percent = 101\nsats = 1"), ["bandwidth_reset.from_percent"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::watch::Watch;
 use crate::app::check_order::{Checked, check_order};
 use crate::domain::lightning::PaymentHash;
-use crate::domain::order::OrderState;
+use crate::domain::order::{Order, OrderKind, OrderState};
 use crate::domain::server::Server;
 use crate::domain::time::Timestamp;
 use crate::http::Shared;
@@ -40,12 +40,17 @@ pub struct CheckResponse {
     /// Where it is paid by card.
     #[serde(skip_serializing_if = "Option::is_none")]
     order_id: Option<String>,
+    /// `bandwidth_reset` of one; left out of others.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "bandwidth_reset")]
+    kind: Option<&'static str>,
     pub status: PaidStatus,
     #[schema(example = "eu-de")]
     server_id: String,
-    /// Months.
+    /// Months; left out of a bandwidth reset.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
-    duration: u32,
+    duration: Option<u32>,
     is_provisioned: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<CheckedServer>,
@@ -71,12 +76,15 @@ pub struct CheckResponse {
     subscription: Option<RenewedSubscription>,
 }
 
-/// Clients stop at any other word, so there is none.
+/// Clients stop at any other word than `unpaid` and `paid`, but for a bandwidth reset, which may be `expired`, or `failed`
+/// where it was paid too late to be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PaidStatus {
     Unpaid,
     Paid,
+    Expired,
+    Failed,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -201,7 +209,7 @@ impl CheckResponse {
 
     /// Whether nothing more is to be waited for.
     pub fn is_final(&self) -> bool {
-        self.status == PaidStatus::Paid || self.invoice_expired
+        self.status != PaidStatus::Unpaid || self.invoice_expired
     }
 }
 
@@ -215,9 +223,10 @@ impl From<Checked> for CheckResponse {
         Self {
             payment_hash: order.payment_hash().map(|hash| hash.to_string()),
             order_id: order.payment_hash().is_none().then(|| order.id.to_string()),
-            status: if paid { PaidStatus::Paid } else { PaidStatus::Unpaid },
+            kind: matches!(order.kind, OrderKind::BandwidthReset(_)).then(|| order.kind.name()),
+            status: status(order),
             server_id: server_id.to_string(),
-            duration: order.months,
+            duration: order.kind.months(),
             is_provisioned: checked.provisioned,
             message: message(&checked),
             invoice_expired: matches!(order.state, OrderState::Expired { .. }),
@@ -236,13 +245,25 @@ impl From<&Server> for CheckedServer {
     }
 }
 
+fn status(order: &Order) -> PaidStatus {
+    match (order.kind, &order.state) {
+        (OrderKind::BandwidthReset(_), OrderState::Expired { .. }) => PaidStatus::Expired,
+        (OrderKind::BandwidthReset(_), OrderState::Paid { .. }) if order.subscription_id.is_none() => {
+            PaidStatus::Failed
+        }
+        (_, OrderState::Paid { .. }) => PaidStatus::Paid,
+        _ => PaidStatus::Unpaid,
+    }
+}
+
 fn message(checked: &Checked) -> &'static str {
-    match (&checked.order.state, &checked.subscription, checked.extension) {
+    match (&checked.order.state, checked.order.subscription_id, checked.order.kind) {
         (OrderState::Paid { .. }, None, _) => {
             "paid, but it could not be delivered: a refund is due; write to the operator with your payment hash"
         }
-        (OrderState::Paid { .. }, Some(_), Some(_)) => "paid: the subscription was renewed",
-        (OrderState::Paid { .. }, Some(_), None) => "paid: claim the config",
+        (OrderState::Paid { .. }, Some(_), OrderKind::Renewal { .. }) => "paid: the subscription was renewed",
+        (OrderState::Paid { .. }, Some(_), OrderKind::BandwidthReset(_)) => "paid: the month's bandwidth was reset",
+        (OrderState::Paid { .. }, Some(_), OrderKind::New { .. }) => "paid: claim the config",
         (OrderState::Expired { .. }, ..) => "the invoice expired unpaid; create a new order",
         _ => "waiting for the payment",
     }

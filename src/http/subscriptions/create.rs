@@ -11,6 +11,7 @@ use crate::app::place_order::{Customer, PlaceOrder, PlacedOrder, place_order};
 use crate::domain::Invalid;
 use crate::domain::order::{ClaimBy, Order};
 use crate::domain::server::ServerId;
+use crate::domain::subscription::Span;
 use crate::http::auth::{OptionalPermit, Orders};
 use crate::http::error::{Error, ErrorBody};
 use crate::http::failures::Failures;
@@ -104,13 +105,13 @@ impl CreateResponse {
             success: true,
             order_id: order.id.to_string(),
             pay: HowToPay::of(&order)?,
-            description: description(shop, &order),
+            description: description(shop, &order)?,
             claim_token: placed.claim_token.map(|token| token.expose()),
         })
     }
 }
 
-fn description(shop: &str, order: &Order) -> String {
-    let plural = if order.months == 1 { "" } else { "s" };
-    format!("{shop} VPN - {} month{plural} ({})", order.months, order.server_id)
+fn description(shop: &str, order: &Order) -> Result<String, Error> {
+    let months = order.kind.months().ok_or_else(Error::internal)?;
+    Ok(format!("{shop} VPN - {} ({})", Span::Months(months), order.server_id))
 }

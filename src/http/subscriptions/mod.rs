@@ -3,6 +3,7 @@
 //! Bodies are the union of what the generations of clients expect, so some facts appear under two names.
 #![expect(missing_debug_implementations, reason = "requests and answers hold claim tokens and keys")]
 
+pub mod bandwidth_reset;
 pub mod check;
 pub mod claim;
 pub mod create;
@@ -32,6 +33,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(post("/subscription/claim", claim::claim))
         .service(post("/subscription/renew", renew::renew))
         .service(post("/subscription/status", status::status))
+        .service(post("/subscription/bandwidth-reset", bandwidth_reset::bandwidth_reset))
         .default_service(web::to(of_order::of_order));
     config.service(api);
 }

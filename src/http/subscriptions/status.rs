@@ -27,7 +27,7 @@ pub struct StatusResponse {
     /// When the subscription ends, or ended.
     #[schema(value_type = String, format = DateTime, example = "2026-12-22T12:00:00.000Z")]
     expiry: Timestamp,
-    /// 0 until a server reports.
+    /// This month, less what resets took off; 0 until a server reports.
     bandwidth_used_gb: f64,
     /// `enabled` or `disabled`.
     #[schema(value_type = String, example = "enabled")]
@@ -43,6 +43,7 @@ pub struct StatusResponse {
     vpn_port: Option<u16>,
     #[schema(example = 100)]
     bandwidth_limit_gb: u32,
+    /// Paid ones.
     bandwidth_resets_this_month: u32,
     max_resets_per_month: u32,
 }
@@ -68,7 +69,6 @@ pub async fn status(shared: Data<Shared>, request: HttpRequest, payload: Payload
 }
 
 impl From<Status> for StatusResponse {
-    /// No reset is for sale yet.
     fn from(status: Status) -> Self {
         let id = status.subscription.server_id;
         Self {
@@ -79,8 +79,8 @@ impl From<Status> for StatusResponse {
             last_synced_at: status.used.reported_at,
             vpn_port: status.port,
             bandwidth_limit_gb: BANDWIDTH_LIMIT_GB,
-            bandwidth_resets_this_month: 0,
-            max_resets_per_month: 0,
+            bandwidth_resets_this_month: status.used.resets,
+            max_resets_per_month: status.resets_per_month,
         }
     }
 }

@@ -42,7 +42,14 @@ async fn a_panic_is_a_json_500_that_browsers_may_read() {
 #[actix_web::test]
 async fn a_browser_s_preflight_is_answered_on_every_public_path() {
     let instance = Instance::start().await;
-    let of_orders = [("create", "POST"), ("claim", "POST"), ("renew", "POST"), ("status", "POST"), (HASH, "GET")];
+    let of_orders = [
+        ("create", "POST"),
+        ("claim", "POST"),
+        ("renew", "POST"),
+        ("status", "POST"),
+        ("bandwidth-reset", "POST"),
+        (HASH, "GET"),
+    ];
     let paths = of_orders.map(|(path, method)| (format!("subscription/{path}"), method));
     for (path, method) in paths.into_iter().chain([("tools/node-lookup".to_owned(), "POST")]) {
         let request = TestRequest::with_uri(&format!("/api/public/v1/{path}"))
@@ -151,6 +158,7 @@ async fn the_document_describes_every_path_and_the_page_needs_no_internet() {
     insta::assert_json_snapshot!(paths, @r#"
     [
       "/api/public/v1/servers",
+      "/api/public/v1/subscription/bandwidth-reset",
       "/api/public/v1/subscription/claim",
       "/api/public/v1/subscription/create",
       "/api/public/v1/subscription/renew",

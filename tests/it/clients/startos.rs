@@ -6,16 +6,19 @@
 //! - A claim: `peer.publicKey` is the key that was sent, `vpnPort` a top-level JSON integer, `server.endpoint` has one
 //!   colon, keys are 44 characters, times have a zone; the config text is ignored. 202, 500 and 503 are tried again,
 //!   409 "key mismatch" stops for good.
+//! - A reset's invoice is checked like an order's, and its check says `type` and one of five words.
 //! - A renewal is trusted once `status` shows a later `expiry`; 404 is "no such key" only as `ERR_RESOURCE_NOT_FOUND`.
 
 use chrono::{DateTime, FixedOffset};
 use serde_json::{Value, json};
+use wiretoll::app::bandwidth::month_of;
 
 use super::bolt11::{self, COFFEE, COFFEE_HASH, COFFEE_SATS};
 use super::rules::{
     Checked, api_error, assert_refuses, endpoint, formed, formed_if_there, host_name, integer, is_not_found, iso_time,
     network, networks, number, payment_hash, spelt, text, wireguard_key,
 };
+use crate::database::{connect, run};
 use crate::on_both_databases;
 use crate::shop::{API, On, Reply, Shop, a_key};
 
@@ -28,6 +31,7 @@ on_both_databases!(
     startos_renews_by_domain_and_sees_a_later_expiry,
     startos_keeps_an_order_whose_invoice_expired,
     startos_believes_only_the_exact_404,
+    startos_resets_its_bandwidth,
 );
 
 const MOST_SERVER_BYTES: usize = 64 * 1024;
@@ -202,6 +206,28 @@ fn renewal(body: &Value) -> Checked<Renewal> {
     Ok(Renewal { hash: hash.to_owned(), invoice: invoice.to_owned(), new_end })
 }
 
+/// The hash and the invoice of a bandwidth reset.
+fn reset(body: &Value) -> Checked<(String, String)> {
+    text(body, "/resetId")?;
+    formed(body, "/expiresAt", iso_time)?;
+    number(body, "/currentUsagePercent", 0.0..=f64::MAX)?;
+    integer(body, "/resetsThisMonth", 0..=1_000)?;
+    integer(body, "/maxResetsPerMonth", 0..=1_000)?;
+    let sats = integer(body, "/amountSats", 1..=MOST_SATS)?;
+    let (hash, invoice) = (formed(body, "/paymentHash", payment_hash)?, text(body, "/invoice")?);
+    bolt11::is_for(invoice, sats, hash)?;
+    Ok((hash.to_owned(), invoice.to_owned()))
+}
+
+/// The word of a reset's check, which must say what it is about.
+fn reset_status(body: &Value) -> Checked<&str> {
+    if text(body, "/type")? != "bandwidth_reset" {
+        return Err(format!("{} is no reset", body["type"]));
+    }
+    let known = ["unpaid", "processing", "paid", "failed", "expired"];
+    text(body, "/status").and_then(|it| if known.contains(&it) { Ok(it) } else { Err(format!("{it} is no status")) })
+}
+
 /// `lazy_sync`: a field that is there must be right, and a quota that is missing deletes the stored one.
 fn status(body: &Value) -> Checked<Status> {
     if !matches!(text(body, "/status")?, "enabled" | "disabled") {
@@ -314,6 +340,22 @@ async fn startos_believes_only_the_exact_404(on: On) {
     let stranger = StartOs::new(&shop);
     let reply = stranger.post("status", json!({ "wgPublicKey": stranger.key })).await;
     assert!(is_not_found(reply.status, &reply.body), "{} {}", reply.status, reply.body);
+}
+
+async fn startos_resets_its_bandwidth(on: On) {
+    let shop = Shop::open(on).await;
+    let startos = StartOs::new(&shop);
+    startos.buy().await;
+    let used = "INSERT INTO monthly_usage (subscription_id, month, bytes) SELECT id, ";
+    let month = month_of(shop.clock.now());
+    run(&mut connect(&shop).await, &format!("{used} '{month}', 90000000000 FROM subscriptions")).await;
+    let ordered = startos.post("bandwidth-reset", json!({ "wgPublicKey": startos.key, "serverId": "de2" })).await;
+    assert_eq!(ordered.status, 200, "{}", ordered.body);
+    let (hash, invoice) = reset(&ordered.body).unwrap();
+    assert_eq!(reset_status(&shop.check(&hash).await.body), Ok("unpaid"));
+    shop.pay(&invoice).await;
+    assert_eq!(reset_status(&shop.until_paid(&hash).await), Ok("paid"));
+    startos.status().await;
 }
 
 #[test]
@@ -452,6 +494,31 @@ fn every_refusal_of_a_claim_has_its_one_meaning() {
     ] {
         assert!(claim(status, &body, KEY).is_err(), "{status} {body}");
     }
+}
+
+#[test]
+fn a_reset_is_refused_at_anything_odd() {
+    let good = json!({
+        "resetId": "1", "paymentHash": COFFEE_HASH, "invoice": COFFEE, "amountSats": COFFEE_SATS, "amountUsd": "1.00",
+        "expiresAt": END, "currentUsagePercent": 85, "resetsThisMonth": 0, "maxResetsPerMonth": 2,
+    });
+    let fields = good.as_object().unwrap().keys().filter(|field| *field != "amountUsd");
+    let required: Vec<_> = fields.map(|field| format!("/{field}")).collect();
+    let required: Vec<_> = required.iter().map(String::as_str).collect();
+    let changes = [
+        ("/expiresAt", json!("2026-12-22T12:00:00")),
+        ("/amountSats", json!(COFFEE_SATS + 1)),
+        ("/resetsThisMonth", json!(-1)),
+        ("/maxResetsPerMonth", json!("2")),
+    ];
+    assert_refuses(&good, reset, &required, &changes);
+    let good = json!({ "type": "bandwidth_reset", "status": "paid" });
+    assert_refuses(
+        &good,
+        |body| reset_status(body).map(str::to_owned),
+        &["/type", "/status"],
+        &[("/status", json!("creating"))],
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use wiretoll::app::bandwidth::month_of;
 use wiretoll::domain::keys::PublicKey;
 use wiretoll::domain::payment::Outcome;
 use wiretoll::domain::time::{DAY, MINUTE, SECOND, Timestamp};
@@ -11,6 +12,7 @@ use wiretoll::domain::time::{DAY, MINUTE, SECOND, Timestamp};
 /// The slots of the one server.
 pub const POOL: usize = 4;
 pub const HOLD: i64 = 30 * DAY;
+pub const GB: i64 = 1_000_000_000;
 
 /// The database as it should be; orders are named by when they were first made.
 #[derive(Debug, Clone, Default)]
@@ -18,21 +20,38 @@ pub struct Books {
     pub orders: BTreeMap<usize, Order>,
     pub subscriptions: Vec<Subscription>,
     pub payments: BTreeMap<usize, Payment>,
+    /// By subscription and month.
+    pub used: BTreeMap<(usize, String), Used>,
     /// Until when released slots rest.
     resting: Vec<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Order {
-    pub months: u32,
+    pub buys: Buys,
     pub key: Option<PublicKey>,
-    /// The subscription to renew.
-    pub renews: Option<usize>,
     pub created_at: Timestamp,
     pub state: &'static str,
     pub closed_at: Timestamp,
     pub reserved: bool,
     pub subscription: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Buys {
+    Months(u32),
+    /// For this subscription.
+    More(usize, u32),
+    /// Of this subscription.
+    Reset(usize),
+}
+
+/// What a subscription used in a month.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
+    pub bytes: i64,
+    pub forgiven: i64,
+    pub resets: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -91,10 +110,14 @@ impl Books {
 
     /// Whether the order is taken; it has no invoice yet.
     pub fn create(&mut self, number: usize, mut new: Order) -> bool {
-        let needs_slot = new.renews.is_none_or(|renewed| {
-            let renewed = &self.subscriptions[renewed];
-            !renewed.held || new.created_at >= renewed.ends_at.plus_millis(HOLD)
-        });
+        let needs_slot = match new.buys {
+            Buys::Months(_) => true,
+            Buys::Reset(_) => false,
+            Buys::More(renewed, _) => {
+                let renewed = &self.subscriptions[renewed];
+                !renewed.held || new.created_at >= renewed.ends_at.plus_millis(HOLD)
+            }
+        };
         let unsold = POOL - self.held();
         if needs_slot && !(self.reserved() < unsold.div_ceil(2) && self.has_free(new.created_at)) {
             return false;
@@ -102,6 +125,35 @@ impl Books {
         new.reserved = needs_slot;
         self.orders.insert(number, new);
         true
+    }
+
+    /// Whether a subscription may have its bandwidth once more, or why not.
+    pub fn may_reset(&self, number: usize, now: Timestamp) -> Result<(), &'static str> {
+        let (one, used) = (&self.subscriptions[number], self.used_in(number, now));
+        let is_open = |order: &&Order| {
+            matches!(order.buys, Buys::Reset(of) if of == number) && ["creating", "pending"].contains(&order.state)
+        };
+        let open = self.orders.values().filter(is_open).count();
+        if now >= one.ends_at || used.bytes - used.forgiven < 70 * GB {
+            Err("invalid")
+        } else if usize::try_from(used.resets).unwrap() + open >= 2 {
+            Err("too many")
+        } else {
+            Ok(())
+        }
+    }
+
+    pub fn used_in(&self, number: usize, now: Timestamp) -> Used {
+        self.used.get(&(number, month_of(now))).copied().unwrap_or_default()
+    }
+
+    fn reset(&mut self, number: usize, now: Timestamp) -> Option<usize> {
+        if !self.subscriptions[number].held {
+            return None;
+        }
+        let used = self.used.entry((number, month_of(now))).or_default();
+        (used.forgiven, used.resets) = (used.bytes.max(used.forgiven + 100 * GB), used.resets + 1);
+        Some(number)
     }
 
     /// The node's word on an order; final states stay.
@@ -139,14 +191,18 @@ impl Books {
     fn deliver(&mut self, number: usize, at: Timestamp, now: Timestamp) -> Option<usize> {
         let order = self.orders[&number].clone();
         let granted_at = at.max(order.created_at).min(now);
-        let target = order.renews.or_else(|| self.holder(order.key?));
+        let (target, months) = match order.buys {
+            Buys::Reset(of) => return self.reset(of, now),
+            Buys::More(renewed, months) => (Some(renewed), months),
+            Buys::Months(months) => (order.key.and_then(|key| self.holder(key)), months),
+        };
         let has_slot = target.is_some_and(|target| self.subscriptions[target].held) || self.take_slot(number, now);
         self.orders.get_mut(&number).unwrap().reserved = false;
         if !has_slot {
             return None;
         }
         let Some(target) = target else {
-            let ends_at = granted_at.plus_months(order.months).unwrap();
+            let ends_at = granted_at.plus_months(months).unwrap();
             let new = Subscription { founded_by: number, ends_at, held: true, bound: None, keys: Vec::new() };
             self.subscriptions.push(new);
             let founded = self.subscriptions.len() - 1;
@@ -159,7 +215,7 @@ impl Books {
             self.bind(target, key);
         }
         let extended = &mut self.subscriptions[target];
-        extended.ends_at = extended.ends_at.max(granted_at).plus_months(order.months).unwrap();
+        extended.ends_at = extended.ends_at.max(granted_at).plus_months(months).unwrap();
         Some(target)
     }
 
@@ -205,7 +261,7 @@ impl Books {
         for number in 0..self.subscriptions.len() {
             let hold_until = self.subscriptions[number].ends_at.plus_millis(HOLD);
             let keeps = |order: &Order| {
-                order.renews == Some(number)
+                matches!(order.buys, Buys::More(renewed, _) if renewed == number)
                     && ["creating", "pending"].contains(&order.state)
                     && order.created_at < hold_until
             };
@@ -232,7 +288,7 @@ impl Books {
         match order.state {
             "creating" | "failed" => return Err("not found"),
             _ if forgotten => return Err("not found"),
-            _ if order.renews.is_some() => return Err("invalid"),
+            _ if !matches!(order.buys, Buys::Months(_)) => return Err("invalid"),
             "paid" => {}
             _ => return Err("unpaid"),
         }
@@ -255,7 +311,7 @@ impl Books {
         if !orphaned || !self.has_free(now) {
             return false;
         }
-        self.orders.insert(number, Order::new(months, None, None, made_at));
+        self.orders.insert(number, Order::new(Buys::Months(months), None, made_at));
         self.hear(number, fact, now);
         true
     }
@@ -269,8 +325,8 @@ impl Books {
 }
 
 impl Order {
-    pub const fn new(months: u32, key: Option<PublicKey>, renews: Option<usize>, created_at: Timestamp) -> Self {
+    pub const fn new(buys: Buys, key: Option<PublicKey>, created_at: Timestamp) -> Self {
         let (state, closed_at, reserved, subscription) = ("creating", created_at, false, None);
-        Self { months, key, renews, created_at, state, closed_at, reserved, subscription }
+        Self { buys, key, created_at, state, closed_at, reserved, subscription }
     }
 }

@@ -24,6 +24,11 @@ pub enum Command {
         months: u32,
         key: u8,
     },
+    /// After it used so much more.
+    Reset {
+        key: u8,
+        used_gb: i64,
+    },
     Claim {
         order: Index,
         key: Option<u8>,
@@ -52,6 +57,7 @@ pub fn commands() -> impl Strategy<Value = Vec<Command>> {
         1 => any::<Index>().prop_map(Command::Repeat),
         9 => (any::<Index>(), more, any::<bool>()).prop_map(|(order, more_msat, told)| Command::Pay { order, more_msat, told }),
         4 => (months(), 0..KEYS).prop_map(|(months, key)| Command::Renew { months, key }),
+        3 => (0..KEYS, prop_oneof![Just(0_i64), Just(40), Just(130)]).prop_map(|(key, used_gb)| Command::Reset { key, used_gb }),
         4 => (any::<Index>(), option::of(0..KEYS)).prop_map(|(order, key)| Command::Claim { order, key }),
         5 => minutes.prop_map(|minutes| Command::Advance { minutes }),
         3 => Just(Command::Sweep),

@@ -1,6 +1,8 @@
 //! Database and books, compared after each command.
 
+use sqlx::AnyConnection;
 use uuid::Uuid;
+use wiretoll::app::bandwidth::month_of;
 use wiretoll::config::Database;
 use wiretoll::domain::payment::Provider;
 use wiretoll::domain::subscription::Standing;
@@ -8,7 +10,7 @@ use wiretoll::store::PaymentFilter;
 
 use super::Story;
 use super::command::Command;
-use crate::database::{connect_to, number};
+use crate::database::{connect_to, number, run};
 
 impl Story<'_> {
     pub async fn compare(&self, command: &Command) {
@@ -38,16 +40,28 @@ impl Story<'_> {
         assert_eq!(found.founded_by, self.made[expected.founded_by].id, "after {command:?}");
         assert_eq!(found.ends_at, expected.ends_at, "subscription {number} after {command:?}");
         assert_eq!(found.standing == Standing::Held, expected.held, "subscription {number} after {command:?}");
+        let used = self.app.store.used(id, &month_of(self.now())).await.unwrap();
+        let known = self.books.used_in(number, self.now());
+        let expected_use = ((known.bytes - known.forgiven).max(0), known.resets);
+        assert_eq!((used.bytes, used.resets), expected_use, "what subscription {number} used after {command:?}");
         let peer = self.app.store.peer_of(id).await.unwrap();
         assert_eq!(peer.is_some(), expected.held, "a slot is held as long as the subscription");
         let bound = peer.and_then(|peer| peer.binding).map(|binding| binding.public_key);
         assert_eq!(bound, expected.bound, "the key of subscription {number} after {command:?}");
     }
 
+    pub async fn run(&self, sql: &str) {
+        run(&mut self.database().await, sql).await;
+    }
+
+    async fn database(&self) -> AnyConnection {
+        let Database::Sqlite(path) = &self.config.database else { panic!("a story is told on SQLite") };
+        connect_to(&format!("sqlite://{}", path.display())).await
+    }
+
     /// What holds whatever happened: every msat is accounted for once, and no slot is anybody's twice.
     pub async fn audit(&self) {
-        let Database::Sqlite(path) = &self.config.database else { panic!("a story is told on SQLite") };
-        let mut database = connect_to(&format!("sqlite://{}", path.display())).await;
+        let mut database = self.database().await;
         for (rule, broken) in [
             (
                 "an applied payment is its order's price and an excess",
@@ -55,9 +69,9 @@ impl Story<'_> {
               ON o.id = p.order_id WHERE p.outcome LIKE 'applied%' AND (o.state <> 'paid' OR o.id IS NULL OR p.amount <> o.amount_msat + p.excess)",
             ),
             (
-                "a paid order has one payment and one grant",
+                "a paid order has one payment and one grant, a reset no grant",
                 "SELECT count(*) FROM orders o WHERE state = 'paid' AND \
-              ((SELECT count(*) FROM payments WHERE order_id = o.id) <> 1 OR (SELECT count(*) FROM grants WHERE order_id = o.id) <> 1)",
+              ((SELECT count(*) FROM payments WHERE order_id = o.id) <> 1 OR (SELECT count(*) FROM grants WHERE order_id = o.id) <> (kind <> 'bandwidth_reset'))",
             ),
             (
                 "only paid orders have grants",

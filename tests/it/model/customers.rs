@@ -1,9 +1,11 @@
 //! What customers do: create, repeat, renew, pay and claim.
 
 use wiretoll::app::apply_invoice::apply_invoice;
+use wiretoll::app::bandwidth::month_of;
 use wiretoll::app::claim::{Claim, claim};
 use wiretoll::app::place_order::{Customer, PlaceOrder, PlacedOrder, place_order};
 use wiretoll::app::renew::renew;
+use wiretoll::app::reset_bandwidth::reset_bandwidth;
 use wiretoll::app::{Error, Unavailable};
 use wiretoll::domain::keys::PublicKey;
 use wiretoll::domain::order::ClaimBy;
@@ -13,10 +15,11 @@ use wiretoll::lnd_simulator::payer::PaymentOrder;
 use wiretoll::store::IdempotencyKey;
 use wiretoll::wireguard::config_text::Options;
 
-use super::books::Order;
+use super::books::{Buys, GB, Order};
 use super::node::fact;
 use super::{Made, Story};
 
+const RESET: u64 = 1_500_000;
 const PRICES: [(u32, u64); 2] = [(1, 4_500_000), (3, 12_825_000)];
 
 impl Story<'_> {
@@ -26,20 +29,51 @@ impl Story<'_> {
         let server_id = ServerId::parse("eu-de").unwrap();
         let (referral_code, claim_by) = (None, ClaimBy::PaymentHash);
         let request = PlaceOrder { server_id, months, public_key: key, referral_code, claim_by, customer };
-        let taken = self.books.create(self.made.len(), Order::new(months, key, None, self.now()));
+        let taken = self.books.create(self.made.len(), Order::new(Buys::Months(months), key, self.now()));
         let placed = place_order(&self.app, request.clone()).await;
-        self.placed(taken, months, idempotency_key, placed, Some(request)).await;
+        self.placed(taken, price_msat(months), idempotency_key, placed, Some(request)).await;
     }
 
     pub async fn renew(&mut self, months: u32, key: PublicKey) {
         let (customer, owner) = (self.customer(), self.books.owner(key));
         let renewed = renew(&self.app, key, months, &customer).await;
-        if owner.is_none() {
+        let Some(owner) = owner else {
             assert!(matches!(renewed, Err(Error::NotFound(_))), "{renewed:?}");
             return;
+        };
+        let taken = self.books.create(self.made.len(), Order::new(Buys::More(owner, months), Some(key), self.now()));
+        self.placed(taken, price_msat(months), customer.idempotency_key.unwrap(), renewed.map(|it| it.placed), None)
+            .await;
+    }
+
+    pub async fn reset(&mut self, key: PublicKey, used_gb: i64) {
+        let (customer, owner, now) = (self.customer(), self.books.owner(key), self.now());
+        if let Some(owner) = owner {
+            self.use_up(owner, used_gb * GB).await;
         }
-        let taken = self.books.create(self.made.len(), Order::new(months, Some(key), owner, self.now()));
-        self.placed(taken, months, customer.idempotency_key.unwrap(), renewed.map(|it| it.placed), None).await;
+        let ordered = reset_bandwidth(&self.app, key, &customer).await;
+        let expected = owner.map_or(Err("not found"), |owner| self.books.may_reset(owner, now).map(|()| owner));
+        match (expected, ordered) {
+            (Err(expected), Err(error)) => assert_eq!(reason(&error), expected, "{error}"),
+            (Err(expected), Ok(ordered)) => panic!("{expected}, but it was {ordered:?}"),
+            (Ok(owner), ordered) => {
+                let taken = self.books.create(self.made.len(), Order::new(Buys::Reset(owner), Some(key), now));
+                let key = customer.idempotency_key.unwrap();
+                self.placed(taken, RESET, key, ordered.map(|it| it.placed), None).await;
+            }
+        }
+    }
+
+    /// As its server's agent would report it.
+    async fn use_up(&mut self, number: usize, bytes: i64) {
+        let month = month_of(self.now());
+        let founder = self.made[self.books.subscriptions[number].founded_by].id;
+        self.run(&format!(
+            "INSERT INTO monthly_usage (subscription_id, month, bytes) SELECT id, '{month}', {bytes} FROM subscriptions \
+             WHERE founded_by = '{founder}' ON CONFLICT DO UPDATE SET bytes = bytes + {bytes}"
+        ))
+        .await;
+        self.books.used.entry((number, month)).or_default().bytes += bytes;
     }
 
     pub fn customer(&self) -> Customer {
@@ -52,7 +86,7 @@ impl Story<'_> {
     pub async fn placed(
         &mut self,
         taken: bool,
-        months: u32,
+        price_msat: u64,
         idempotency_key: IdempotencyKey,
         placed: Result<PlacedOrder, Error>,
         request: Option<PlaceOrder>,
@@ -68,7 +102,7 @@ impl Story<'_> {
         if self.node_is_up {
             self.books.orders.get_mut(&self.made.len()).unwrap().state = "pending";
         }
-        self.made.push(Made { id, hash: order.payment_hash().unwrap(), invoice, months, idempotency_key, request });
+        self.made.push(Made { id, hash: order.payment_hash().unwrap(), invoice, price_msat, idempotency_key, request });
     }
 
     /// The same request once more, while its key is remembered.
@@ -96,7 +130,7 @@ impl Story<'_> {
 
     pub async fn pay(&mut self, number: usize, more_msat: u64, told: bool) {
         let Some(invoice) = self.made[number].invoice.clone().filter(|_| self.node_is_up) else { return };
-        let price = price_msat(self.made[number].months);
+        let price = self.made[number].price_msat;
         let amount_msat = Some(price + more_msat);
         self.shop.node.pay(PaymentOrder { amount_msat, ..PaymentOrder::of(invoice) }).await.unwrap();
         let invoice = self.look_up(number).await.unwrap();
@@ -144,11 +178,16 @@ fn price_msat(months: u32) -> u64 {
     PRICES.iter().find(|(plan, _)| *plan == months).unwrap().1
 }
 
+pub fn months_for(price_msat: u64) -> Option<u32> {
+    PRICES.iter().find(|(_, price)| *price == price_msat).map(|(months, _)| *months)
+}
+
 fn reason(error: &Error) -> &'static str {
     match error {
         Error::NotFound(_) => "not found",
         Error::Invalid(_) => "invalid",
         Error::Unpaid => "unpaid",
+        Error::TooManyResets { .. } => "too many",
         Error::Conflict(_) => "conflict",
         Error::Unavailable(Unavailable::RefundDue) => "refund due",
         other => panic!("{other}"),

@@ -89,7 +89,7 @@ struct Made {
     id: Uuid,
     hash: PaymentHash,
     invoice: Option<String>,
-    months: u32,
+    price_msat: u64,
     idempotency_key: IdempotencyKey,
     request: Option<PlaceOrder>,
 }
@@ -130,6 +130,7 @@ impl<'a> Story<'a> {
         match command {
             Command::Create { months, key } => self.create(*months, key.map(a_key)).await,
             Command::Renew { months, key } => self.renew(*months, a_key(*key)).await,
+            Command::Reset { key, used_gb } => self.reset(a_key(*key), *used_gb).await,
             Command::Advance { minutes } => self.shop.advance(Duration::from_mins(*minutes)).await,
             Command::Sweep => self.sweep().await,
             Command::Close => self.close().await,
