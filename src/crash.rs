@@ -44,16 +44,17 @@ pub const POINTS: [&str; 21] = [
 
 /// Every point of the agent: one in each gap between two effects on its file, its server and its control plane.
 #[cfg(feature = "crash-points")]
-pub const AGENT_POINTS: [&str; 15] = [
+pub const AGENT_POINTS: [&str; 16] = [
     // Its file, whatever is put into it.
     "file.written",
     "file.renamed",
-    // A change: kept first, then done, then told.
+    // A change: kept first where it takes something away, done, then told.
     "change.stored",
     "change.firewall",
     "change.flows",
     "change.peers",
     "change.verified",
+    "change.stands",
     "change.told",
     "leases.renewed",
     // Everything anew: at a start, or where the machine was not as it should be.

@@ -25,7 +25,8 @@
 //! | [`cli`] | the commands |
 //!
 //! Beside them, for everybody: [`backoff`], [`clock`], [`metrics`], [`random`] and [`stop`]; [`lnd_proto`], LND's messages, for
-//! `lnd` and `lnd_simulator`; and [`crash`], where tests kill the process, for `app` and `agent`.
+//! `lnd` and `lnd_simulator`; `netlink`, the kernel's socket, for `wireguard` and `netfilter`; and [`crash`], where tests kill
+//! the process, for `app` and `agent`.
 
 pub mod agent;
 pub mod app;
@@ -43,6 +44,7 @@ pub mod lnd_proto;
 pub mod lnd_simulator;
 pub mod metrics;
 pub mod netfilter;
+mod netlink;
 pub mod random;
 pub mod stop;
 pub mod store;

@@ -19,11 +19,12 @@ const ROWS: [&[&str]; 9] = [
 ];
 
 /// Modules beside the rows, each with those that may use it (`*` is everybody), as prefixes of a path under `src`.
-const BESIDE: [(&str, &[&str]); 8] = [
+const BESIDE: [(&str, &[&str]); 9] = [
     ("backoff", &["*"]),
     ("clock", &["*"]),
     ("crash", &["app", "agent"]),
     ("metrics", &["*"]),
+    ("netlink", &["wireguard", "netfilter"]),
     ("random", &["*"]),
     ("stop", &["*"]),
     ("lnd_proto", &["lnd", "lnd_simulator"]),
@@ -31,11 +32,12 @@ const BESIDE: [(&str, &[&str]); 8] = [
 ];
 
 /// What the modules beside the rows may use.
-const NEEDED_BESIDE: [(&str, &[&str]); 8] = [
+const NEEDED_BESIDE: [(&str, &[&str]); 9] = [
     ("backoff", &["random"]),
     ("clock", &["domain"]),
     ("crash", &[]),
     ("metrics", &["domain"]),
+    ("netlink", &[]),
     ("random", &[]),
     ("stop", &[]),
     ("lnd_proto", &[]),
@@ -53,10 +55,11 @@ const ROOMS: [(&[&str], &[&str]); 8] = [
             "netlink_sys",
             "netlink_packet_core",
             "netlink_packet_generic",
+            "netlink_packet_netfilter",
             "netlink_packet_route",
             "netlink_packet_wireguard",
         ],
-        &["wireguard"],
+        &["netlink", "wireguard", "netfilter"],
     ),
     // Whoever asks the world does it through `egress`; the agent asks the service over a socket, the demo itself.
     (&["hyper", "hyper_util", "http_body_util", "webpki_roots", "tokio_socks", "url"], &["egress"]),

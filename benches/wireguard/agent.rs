@@ -30,7 +30,7 @@ pub async fn measure(figures: &mut Figures) {
         std::fs::write(format!("{FOLDER}/state.json"), state()).expect("a file");
         let device = Device::make(INTERFACE);
         let began = Instant::now();
-        let mut agent = start(FOLDER);
+        let mut agent = start(FOLDER, "info");
         until(&mut agent, "what stood before was restored");
         whole.push(began.elapsed());
         agent.kill().expect("killed");
@@ -68,9 +68,10 @@ pub fn config(folder: &str, interface: &str) -> String {
     )
 }
 
-pub fn start(folder: &str) -> Child {
+pub fn start(folder: &str, log_level: &str) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wiretoll"));
     command.args(["agent", "--config", &format!("{folder}/wiretoll.toml")]);
+    command.env("WIRETOLL_LOG__LEVEL", log_level);
     command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the agent starts")
 }
 

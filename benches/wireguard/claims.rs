@@ -1,11 +1,14 @@
-//! A claim on a server that an agent keeps, beside one on a server that nobody keeps: the difference is what it takes
-//! until the peer stands and that is known. Its floor is `wg set` by hand.
+//! A claim on a server that an agent keeps: from its request until forward, lease and peer stand, and until that is known to
+//! the service and so to the customer; and the same claim where nobody keeps the server. The floor is `wg set` by hand.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use reqwest::Client;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use wiretoll::domain::keys::PrivateKey;
 
 use super::agent::{config, start, until};
@@ -32,22 +35,30 @@ struct Shop {
     client: Client,
     api: String,
     pay: String,
+    /// When the agent said that all stands.
+    stands: Receiver<Instant>,
 }
 
 pub async fn measure(figures: &mut Figures) {
     std::fs::create_dir_all(FOLDER).expect("a folder");
     let _devices = [INTERFACE, BY_HAND].map(Device::make);
     let (shop, _programs) = open().await;
-    let (mut kept, mut unkept, mut by_hand) = (vec![], vec![], vec![]);
+    let (mut installed, mut known, mut unkept, mut by_hand) = (vec![], vec![], vec![], vec![]);
     for n in 0..CLAIMS {
-        unkept.push(shop.claim("us-east").await);
-        kept.push(shop.claim("eu-de").await);
+        unkept.push(shop.claim("us-east").await.1);
+        shop.stands.try_iter().for_each(drop);
+        let (began, whole) = shop.claim("eu-de").await;
+        // It was told before the claim was answered.
+        installed.push(shop.stands.recv().expect("the agent said so").duration_since(began));
+        known.push(whole);
         let key = PrivateKey::from_random(bytes(n, 5)).public_key().to_string();
         let set = async { wg(&["set", BY_HAND, "peer", &key, "allowed-ips", "10.99.0.2/32"]) };
         by_hand.push(timed(set).await.0);
     }
-    let install = median(kept).saturating_sub(median(unkept));
-    figures.times("claim to installed and known, beside `wg set`", install, median(by_hand), &Target::MoreBy(1.0));
+    let (by_hand, unkept) = (median(by_hand), median(unkept));
+    figures.times("a claim's request to installed, beside `wg set`", median(installed), by_hand, &Target::MoreBy(1.0));
+    figures.times("a claim's request to known and answered, beside `wg set`", median(known), by_hand, &Target::None);
+    figures.times("a claim where nobody keeps the server, beside `wg set`", unkept, by_hand, &Target::None);
 }
 
 /// Node, service and agent.
@@ -80,11 +91,24 @@ async fn open() -> (Shop, [Program; 3]) {
     std::fs::write(format!("{FOLDER}/wiretoll.toml"), text).expect("a file");
     let mut service = wiretoll(&["serve", "--config", "wiretoll.toml"]).spawn().expect("the service starts");
     until(&mut service, "wiretoll listens");
-    let agent = start(FOLDER);
-    let shop =
-        Shop { client, api: "http://127.0.0.1:8080/api/public/v1".into(), pay: "http://127.0.0.1:10010/pay".into() };
+    let mut agent = start(FOLDER, "debug");
+    let stands = moments(&mut agent);
+    let (api, pay) = ("http://127.0.0.1:8080/api/public/v1".into(), "http://127.0.0.1:10010/pay".into());
+    let shop = Shop { client, api, pay, stands };
     shop.until_sold().await;
     (shop, [node, Program(service), Program(agent)])
+}
+
+/// When it said that the server has what it is to have; what else it says is thrown away.
+fn moments(agent: &mut Child) -> Receiver<Instant> {
+    let lines = BufReader::new(agent.stderr.take().expect("a pipe")).lines();
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for _ in lines.map_while(Result::ok).filter(|line| line.contains("the server has what it is to have")) {
+            let _ = sender.send(Instant::now());
+        }
+    });
+    receiver
 }
 
 async fn until_answered(client: &Client, url: &str) {
@@ -112,8 +136,8 @@ impl Shop {
         panic!("eu-de is not sold");
     }
 
-    /// How long the claim of a paid order takes.
-    async fn claim(&self, server: &str) -> Duration {
+    /// When the claim of a paid order began, and how long it took.
+    async fn claim(&self, server: &str) -> (Instant, Duration) {
         let order = self.post("subscription/create", &json!({ "serverId": server, "duration": 1 })).await;
         let invoice = json!({ "invoice": order["invoice"] });
         self.client.post(&self.pay).json(&invoice).send().await.expect("paid");
@@ -121,9 +145,10 @@ impl Shop {
         let check = format!("{}/subscription/{hash}?wait=10", self.api);
         let paid: Value = self.client.get(check).send().await.expect("an answer").json().await.expect("JSON");
         assert_eq!(paid["status"], "paid", "{paid}");
+        let began = Instant::now();
         let (time, claimed) = timed(self.post("subscription/claim", &json!({ "paymentHash": hash }))).await;
         assert_eq!(claimed["isProvisioned"], true, "{claimed}");
-        time
+        (began, time)
     }
 
     async fn post(&self, path: &str, body: &Value) -> Value {

@@ -1,6 +1,6 @@
 //! How fast a WireGuard server is kept, beside the tools that are used by hand: `cargo bench --bench wireguard`.
 //!
-//! Words after `--` are the only parts that are measured: `throughput`, `peers`, `agent`, `claims`. Where the kernel has
+//! Words after `--` are the only parts that are measured: `throughput`, `peers`, `lapses`, `agent`, `claims`. Where the kernel has
 //! WireGuard that is what is measured, as `scripts/kernel-wireguard.sh` does; else it is wireguard-go.
 //!
 //! It runs itself again in namespaces of its own, which are the server, as the tests in `tests/wireguard` do; so it needs
@@ -23,6 +23,7 @@ mod figures;
 #[path = "../../tests/wireguard/lab/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use the rest")]
 mod lab;
+mod lapses;
 mod peers;
 mod throughput;
 
@@ -55,6 +56,9 @@ fn main() -> ExitCode {
         }
         if is_wanted("peers") {
             peers::measure(&mut figures).await;
+        }
+        if is_wanted("lapses") {
+            lapses::measure(&mut figures).await;
         }
         if is_wanted("agent") {
             agent::measure(&mut figures).await;

@@ -107,19 +107,39 @@ pub fn inner_bytes(listing: &Listing, peer: &DesiredPeer) -> u64 {
     traffic.map(|traffic| traffic.up + traffic.down).sum()
 }
 
-/// Whether the firewall has what these peers need, and nothing for anybody else.
-pub fn stands(listing: &Listing, peers: &Peers, now: Timestamp) -> bool {
+/// Whether the firewall has what these peers need beside their leases, and nothing for anybody else.
+pub fn stands(listing: &Listing, peers: &Peers) -> bool {
     let addresses: usize = peers.values().map(|peer| addresses_of(peer).count()).sum();
     let has_all = |peer: &DesiredPeer| {
-        let customer = customer(peer, now);
         addresses_of(peer).all(|address| {
-            listing.forwards.binary_search(&forward(&customer, address)).is_ok()
-                && is_leased(listing.leases.get(&address).copied(), customer.lease)
-                && listing.throttled.contains(&address) == customer.throttled
+            listing.forwards.binary_search(&forward(peer, address)).is_ok()
+                && listing.throttled.contains(&address) == peer.throttled
         })
     };
     let has_no_more = listing.forwards.len() == addresses && listing.leases.len() <= addresses;
     has_no_more && listing.counters == 2 * addresses && peers.values().all(has_all)
+}
+
+/// Whether each of them has its lease, and no longer one.
+pub fn are_leased(listing: &Listing, peers: &Peers, now: Timestamp) -> bool {
+    let found = |address| listing.leases.get(&address).copied();
+    let is_right = |peer: &DesiredPeer| {
+        let due = customer(peer, now).lease;
+        addresses_of(peer).all(|address| is_leased(found(address), due))
+    };
+    peers.values().all(is_right)
+}
+
+/// Whether nobody of the first loses anything: a place, a key, a target, time or speed.
+pub fn only_gives(before: &Peers, after: &Peers) -> bool {
+    before.values().all(|known| {
+        after.get(&known.id).is_some_and(|next| {
+            let has_as_much_time = known.traffic_until <= next.traffic_until;
+            let has_as_much_speed = known.throttled || !next.throttled;
+            let (traffic_until, throttled) = (known.traffic_until, known.throttled);
+            has_as_much_time && has_as_much_speed && *known == DesiredPeer { traffic_until, throttled, ..next.clone() }
+        })
+    })
 }
 
 /// A lease that ends at this moment may be gone already, or not yet.
@@ -135,6 +155,48 @@ fn is_leased(found: Option<Duration>, due: Option<Duration>) -> bool {
     }
 }
 
-fn forward(customer: &Customer, address: IpAddr) -> Forward {
-    Forward { public_port: customer.public_port, address, target_port: customer.target_port }
+fn forward(peer: &DesiredPeer, address: IpAddr) -> Forward {
+    Forward { public_port: peer.public_port, address, target_port: peer.target_port }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::keys::{PresharedKey, PrivateKey};
+
+    fn peer(n: u8) -> DesiredPeer {
+        DesiredPeer {
+            id: Uuid::from_u128(n.into()),
+            public_key: PrivateKey::from_random([n; 32]).public_key(),
+            preshared_key: PresharedKey::from_bytes([n; 32]),
+            address: [10, 9, 0, n].into(),
+            address6: None,
+            public_port: 35_000 + u16::from(n),
+            target_port: 9_735,
+            traffic_until: Some(Timestamp::from_millis(1_000)),
+            throttled: false,
+        }
+    }
+
+    #[test]
+    fn who_loses_a_place_a_key_time_or_speed_is_not_only_given() {
+        let of = |peers: &[DesiredPeer]| -> Peers { peers.iter().map(|peer| (peer.id, peer.clone())).collect() };
+        let gives = |before: DesiredPeer, after: &[DesiredPeer]| only_gives(&of(&[before]), &of(after));
+        let until = |traffic_until: Option<i64>| DesiredPeer {
+            traffic_until: traffic_until.map(Timestamp::from_millis),
+            ..peer(2)
+        };
+        let slow = DesiredPeer { throttled: true, ..peer(2) };
+        for given in [vec![peer(2)], vec![peer(2), peer(3)], vec![until(Some(1_001))]] {
+            assert!(gives(peer(2), &given), "{given:?}");
+        }
+        assert!(gives(until(None), &[peer(2)]) && gives(slow.clone(), &[peer(2)]));
+        let moved = DesiredPeer { address: [10, 9, 0, 9].into(), ..peer(2) };
+        let closed = DesiredPeer { target_port: 1, ..peer(2) };
+        let rekeyed = DesiredPeer { preshared_key: PresharedKey::from_bytes([9; 32]), ..peer(2) };
+        for taken in [slow, until(None), until(Some(999)), moved, closed, rekeyed] {
+            assert!(!gives(peer(2), &[taken.clone(), peer(3)]), "{taken:?}");
+        }
+        assert!(!gives(peer(2), &[peer(3)]));
+    }
 }

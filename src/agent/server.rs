@@ -10,8 +10,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use uuid::Uuid;
 
 use super::differences::{
-    addresses_given_up, configs, customer, customer_changes, inner_bytes, left_addresses, peer_changes, stands,
-    without_heirs, without_takers,
+    addresses_given_up, are_leased, configs, customer, customer_changes, inner_bytes, left_addresses, only_gives,
+    peer_changes, stands, without_heirs, without_takers,
 };
 use crate::config;
 use crate::crash::crash_point;
@@ -23,15 +23,13 @@ use crate::domain::keys::{PrivateKey, PublicKey};
 use crate::domain::peer_diff::{PeerStatus, diff};
 use crate::domain::server::{GATEWAY_PINGED_BY_CLIENTS, gateway, gateway6};
 use crate::domain::time::Timestamp;
-use crate::netfilter::{self, Customer, CustomerChange, Egress, Firewall};
+use crate::netfilter::{self, Customer, CustomerChange, Firewall};
 use crate::wireguard::interface::{self, Interface, Settings};
 
 /// What the kernel takes under a link of 1,500 bytes.
 const MTU: u32 = 1_420;
 /// A device that somebody else changes at the same time is looked at again so often.
 const ATTEMPTS: usize = 3;
-/// Mail, which a shared address is blocked for.
-const BLOCKED_PORTS: [u16; 4] = [25, 465, 587, 2_525];
 
 /// This machine's WireGuard server.
 #[derive(Debug)]
@@ -41,12 +39,14 @@ pub struct Server {
     interface: Interface,
     /// None before the first look, and after a failure: then everything is looked at.
     standing: Option<Standing>,
+    /// What the firewall's rules were when they were made: of what others do to them nothing else tells.
+    rules: Option<String>,
     /// Which life of the firewall's counters is running.
     counter_run: Uuid,
     /// Addresses whose flows are still to be forgotten.
     unflushed: BTreeSet<IpAddr>,
-    /// What was counted by counters that are gone, for who asks next.
-    parting: BTreeMap<Uuid, Counted>,
+    /// What was counted by counters that are gone, one life of them after the other, for who asks next.
+    parting: Vec<BTreeMap<Uuid, Counted>>,
     /// Peers that cannot be beside the others.
     left_out: usize,
 }
@@ -91,9 +91,10 @@ impl Server {
             key,
             interface,
             standing: None,
+            rules: None,
             counter_run,
             unflushed: BTreeSet::new(),
-            parting: BTreeMap::new(),
+            parting: Vec::new(),
             left_out: 0,
         }
     }
@@ -139,8 +140,14 @@ impl Server {
         if undisputed.len() < peers.len() {
             self.change(&undisputed, &peers, now).await?;
         }
+        tracing::debug!(peers = peers.len(), "the server has what it is to have");
         self.standing = Some(Standing { terms: terms.clone(), peers });
         Ok(())
+    }
+
+    /// Whether nobody would lose anything of what stands, as far as that is known.
+    pub fn would_only_give(&self, terms: &Terms, peers: &Peers) -> bool {
+        self.standing.as_ref().is_some_and(|standing| standing.terms == *terms && only_gives(&standing.peers, peers))
     }
 
     /// Counts everybody's lease anew, from a time that is known better now.
@@ -159,20 +166,26 @@ impl Server {
         let Some(standing) = self.standing.take() else { return Ok(false) };
         let changes = diff(&configs(&standing.peers), &self.interface.dump().await?, &self.public_key())?;
         let is_up = self.interface.is_as(&self.interface_settings(&standing.terms)).await?;
-        let listing = netfilter::list().await?;
-        let is_whole = listing.is_some_and(|listing| stands(&listing, &standing.peers, now));
-        if changes.is_empty() && is_up && is_whole {
+        let listing = netfilter::list().await?.unwrap_or_default();
+        let has_rules = self.rules.is_some() && netfilter::rules().await? == self.rules;
+        let is_whole = changes.is_empty() && is_up && has_rules && stands(&listing, &standing.peers);
+        let is_leased = are_leased(&listing, &standing.peers, now);
+        if is_whole {
             self.standing = Some(standing);
-            return Ok(false);
+            if !is_leased {
+                // Clocks drift apart over months; to mend that costs nobody the counters.
+                self.renew_leases(now).await?;
+            }
+        } else {
+            self.converge(&standing.terms, standing.peers, now).await?;
         }
-        self.converge(&standing.terms, standing.peers, now).await?;
-        Ok(true)
+        Ok(!is_whole || !is_leased)
     }
 
     /// What each peer used and when it was last heard. None of the addresses that it connects from.
     pub async fn counted(&mut self) -> Result<BTreeMap<Uuid, Counted>, ServerError> {
         let Some(standing) = &self.standing else { return Ok(BTreeMap::new()) };
-        let listing = netfilter::list().await?.unwrap_or_default();
+        let listing = netfilter::list_counters().await?.unwrap_or_default();
         let devices: BTreeMap<PublicKey, PeerStatus> =
             self.interface.dump().await?.into_iter().map(|peer| (peer.public_key, peer)).collect();
         let counted = standing.peers.values().map(|peer| {
@@ -184,24 +197,34 @@ impl Server {
 
     /// Keeps what these have used until now, before their counters go.
     pub async fn part_from(&mut self, peers: impl Iterator<Item = &DesiredPeer>) -> Result<(), ServerError> {
-        let Some(listing) = netfilter::list().await? else { return Ok(()) };
+        let Some(listing) = netfilter::list_counters().await? else { return Ok(()) };
         let run = self.counter_run;
-        let counted = |peer: &DesiredPeer| Counted { run, bytes: inner_bytes(&listing, peer), last_handshake: None };
-        self.parting.extend(peers.map(|peer| (peer.id, counted(peer))).filter(|(_, counted)| counted.bytes > 0));
+        let counted = |peer: &DesiredPeer| {
+            let bytes = inner_bytes(&listing, peer);
+            (bytes > 0).then_some((peer.id, Counted { run, bytes, last_handshake: None }))
+        };
+        let parting: BTreeMap<Uuid, Counted> = peers.filter_map(counted).collect();
+        match self.parting.last_mut() {
+            Some(last) if last.values().all(|counted| counted.run == run) => last.extend(parting),
+            _ => self.parting.push(parting),
+        }
         Ok(())
     }
 
-    pub const fn parting(&self) -> &BTreeMap<Uuid, Counted> {
-        &self.parting
+    /// The oldest that was not told yet.
+    pub fn parting(&self) -> Option<&BTreeMap<Uuid, Counted>> {
+        self.parting.first()
     }
 
     pub fn parting_was_told(&mut self) {
-        self.parting.clear();
+        if !self.parting.is_empty() {
+            self.parting.remove(0);
+        }
     }
 
     async fn rebuild(&mut self, terms: &Terms, peers: &Peers, now: Timestamp) -> Result<(), ServerError> {
         let firewall = self.firewall(terms);
-        if !netfilter::is_there().await? {
+        if netfilter::rules().await?.is_none() {
             // Before any packet can come, something has to judge it; then all else may be done at the same time.
             netfilter::replace(&firewall, &[]).await?;
             crash_point!("rebuild.guarded");
@@ -213,6 +236,7 @@ impl Server {
         replaced?;
         // Its counters start at zero.
         self.counter_run = new_run()?;
+        self.rules = netfilter::rules().await?;
         standing?;
         crash_point!("rebuild.peers");
         self.flush().await?;
@@ -228,8 +252,7 @@ impl Server {
 
     /// Forgets the flows of those who left, also where an earlier attempt got no further.
     async fn flush(&mut self) -> Result<(), ServerError> {
-        let addresses: Vec<IpAddr> = self.unflushed.iter().copied().collect();
-        netfilter::flush_flows(&addresses).await?;
+        netfilter::flush_flows(&self.unflushed).await?;
         self.unflushed.clear();
         Ok(())
     }
@@ -281,7 +304,6 @@ impl Server {
     }
 
     fn firewall(&self, terms: &Terms) -> Firewall {
-        let egress = self.settings.egress;
         let addresses = self.interface_settings(terms).addresses;
         Firewall {
             wireguard_interface: self.settings.interface.clone(),
@@ -289,12 +311,7 @@ impl Server {
             public_address: self.settings.public_address,
             public_address6: self.settings.public_address6,
             gateways: addresses.iter().map(IpNet::addr).collect(),
-            egress: if egress.allowed {
-                Egress::On { blocked_ports: BLOCKED_PORTS.to_vec(), flows_per_address: egress.connections_per_customer }
-            } else {
-                Egress::Off
-            },
-            throttle_bytes_per_second: egress.throttled_kbit_per_second * 125,
+            egress: self.settings.egress,
         }
     }
 }

@@ -38,6 +38,15 @@ pub struct State {
     pub counter_run: Uuid,
 }
 
+impl State {
+    /// Says when it is written, in which life of the counters.
+    pub fn mark(&mut self, now: Timestamp, counter_run: Uuid) {
+        self.seen_at = now;
+        self.uptime = Uptime::read();
+        self.counter_run = counter_run;
+    }
+}
+
 /// Where it is kept.
 #[derive(Debug, Clone)]
 pub struct StateFile {
@@ -62,10 +71,13 @@ impl StateFile {
         Ok(Some(serde_json::from_slice(&text)?))
     }
 
-    /// Durable when it returns. It holds preshared keys: only its owner can read it.
-    pub fn store(&self, state: &State) -> io::Result<()> {
+    /// Durable when it is done. It holds preshared keys: only its owner can read it.
+    pub async fn store(&self, state: &State) -> io::Result<()> {
         let text = Zeroizing::new(serde_json::to_vec(state)?);
-        replace_file(&self.folder, NEW_FILE, FILE, &text)
+        let folder = self.folder.clone();
+        // A flush holds its thread up.
+        let write = move || replace_file(&folder, NEW_FILE, FILE, &text);
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
 }
 
@@ -113,13 +125,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_was_stored_is_loaded_and_nobody_else_can_read_it() {
+    #[tokio::test]
+    async fn what_was_stored_is_loaded_and_nobody_else_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = StateFile::new(folder.path().to_owned());
         assert_eq!(file.load().unwrap(), None);
-        file.store(&state(1)).unwrap();
-        file.store(&state(2)).unwrap();
+        file.store(&state(1)).await.unwrap();
+        file.store(&state(2)).await.unwrap();
         assert_eq!(file.load().unwrap(), Some(state(2)));
         let mode = std::fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -134,11 +146,11 @@ mod tests {
         assert_eq!(remedy(io::ErrorKind::NotFound), "");
     }
 
-    #[test]
-    fn a_crash_while_it_is_written_leaves_the_one_before_and_a_torn_file_is_an_error() {
+    #[tokio::test]
+    async fn a_crash_while_it_is_written_leaves_the_one_before_and_a_torn_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let file = StateFile::new(folder.path().to_owned());
-        file.store(&state(1)).unwrap();
+        file.store(&state(1)).await.unwrap();
         std::fs::write(folder.path().join(NEW_FILE), "{\"desired\":").unwrap();
         assert_eq!(file.load().unwrap(), Some(state(1)));
         std::fs::write(folder.path().join(FILE), "{\"desired\":").unwrap();

@@ -19,8 +19,11 @@ impl Troubles {
         self.set("server", error.map(|error| with_causes(error)));
     }
 
-    pub fn file(&mut self, error: Option<&io::Error>) {
-        self.set("file", error.map(|error| format!("the agent's own file cannot be written: {error}")));
+    /// Returns whether it was written.
+    pub fn file(&mut self, stored: io::Result<()>) -> bool {
+        let is_stored = stored.is_ok();
+        self.set("file", stored.err().map(|error| format!("the agent's own file cannot be written: {error}")));
+        is_stored
     }
 
     pub fn withheld(&mut self, peers: usize) {

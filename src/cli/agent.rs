@@ -21,7 +21,7 @@ use crate::stop;
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "It makes the interface, its peers, the forwarded ports and the firewall as they were sold, and needs the \
-    capability CAP_NET_ADMIN and the programs nft and conntrack. It reads [agent] of the configuration and nothing else of \
+    capability CAP_NET_ADMIN and the program nft. It reads [agent] of the configuration and nothing else of \
     it. Ending it ends nobody's traffic; what is sold meanwhile comes up when it runs again."
 )]
 pub struct AgentCommand {

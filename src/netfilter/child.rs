@@ -1,4 +1,4 @@
-//! `nft` and `conntrack` as child processes: no shell, a script on standard input, bounded output and time.
+//! `nft` as a child process: no shell, a script on standard input, bounded output and time.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

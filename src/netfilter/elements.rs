@@ -1,36 +1,67 @@
 //! Customers as elements of the table's sets and maps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Customer, CustomerChange};
+use super::{Customer, CustomerChange, Forward};
 
 /// What the kernel takes; nobody pays for 27 years.
 pub const LONGEST_LEASE: Duration = Duration::from_hours(10_000 * 24);
 
-/// Texts of elements by the set that they belong to; each once, as deleting one twice would fail.
+/// Elements by the set that they belong to; each once, as deleting one twice would fail.
 #[derive(Debug, Default)]
-pub struct Elements(BTreeMap<String, BTreeSet<String>>);
+pub struct Elements(BTreeMap<String, BTreeSet<Element>>);
+
+/// One of a set, or of a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Element {
+    Address {
+        address: IpAddr,
+        /// After which the kernel takes it away.
+        timeout: Option<Duration>,
+    },
+    Forward(Forward),
+}
+
+/// What is done to the elements of one set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Add,
+    Delete,
+}
 
 /// Changes elements only, in one transaction.
-///
-/// What goes is added first: deleting fails as a whole where a lease has run out meanwhile, and adding one that is
-/// there still would not move its end on older kernels.
-pub fn script(changes: &[CustomerChange]) -> String {
-    let (mut gone, mut new) = (Elements::default(), Elements::default());
-    for change in changes {
-        match change {
-            CustomerChange::Add(customer) => {
-                gone.insert_each("live", customer, |address| address.to_string());
-                new.add(customer);
+#[derive(Debug, Default)]
+pub struct Change {
+    gone: Elements,
+    new: Elements,
+}
+
+impl Change {
+    pub fn of(changes: &[CustomerChange]) -> Self {
+        let (mut gone, mut new) = (Elements::default(), Elements::default());
+        for change in changes {
+            match change {
+                CustomerChange::Add(customer) => {
+                    gone.insert_addresses("live", customer, None);
+                    new.add(customer);
+                }
+                CustomerChange::Remove(customer) => gone.remove(customer),
+                CustomerChange::Update { from, to } => update(&mut gone, &mut new, from, to),
             }
-            CustomerChange::Remove(customer) => gone.remove(customer),
-            CustomerChange::Update { from, to } => update(&mut gone, &mut new, from, to),
         }
+        Self { gone, new }
     }
-    format!("{}{}{}", gone.additions(), gone.deletions(), new.additions())
+
+    /// In this order. What goes is added first: deleting fails as a whole where a lease has run out meanwhile, and adding
+    /// one that is there still would not move its end on older kernels.
+    pub fn steps(&self) -> impl Iterator<Item = (Verb, &str, &BTreeSet<Element>)> {
+        let (gone, new) = (&self.gone, &self.new);
+        let ordered = [(Verb::Add, gone), (Verb::Delete, gone), (Verb::Add, new)];
+        ordered.into_iter().flat_map(|(verb, elements)| elements.sets().map(move |(set, all)| (verb, set, all)))
+    }
 }
 
 /// Leaves alone what is the same in both: counters above all.
@@ -45,33 +76,38 @@ fn update(gone: &mut Elements, new: &mut Elements, from: &Customer, to: &Custome
 impl Elements {
     pub fn add(&mut self, customer: &Customer) {
         if let Some(lease) = customer.lease.filter(|lease| *lease >= Duration::from_millis(1)) {
-            self.insert_each("live", customer, |address| format!("{address} timeout {}", time(lease)));
+            self.insert_addresses("live", customer, Some(lease.min(LONGEST_LEASE)));
         }
         self.add_lasting(customer);
     }
 
     /// The same, with a lease that has no end yet: whatever is there is to go.
     fn remove(&mut self, customer: &Customer) {
-        self.insert_each("live", customer, |address| address.to_string());
+        self.insert_addresses("live", customer, None);
         self.add_lasting(customer);
     }
 
     fn add_lasting(&mut self, customer: &Customer) {
-        let Customer { public_port, target_port, throttled, .. } = customer;
-        self.insert_each("fwd", customer, |address| format!("tcp . {public_port} : {address} . {target_port}"));
+        let Customer { public_port, target_port, throttled, .. } = *customer;
+        for address in customer.addresses() {
+            self.insert("fwd", address, Element::Forward(Forward { public_port, address, target_port }));
+        }
         let counted = ["up", "down"];
-        let slow: &[&str] = if *throttled { &["slow_up", "slow_down"] } else { &[] };
+        let slow: &[&str] = if throttled { &["slow_up", "slow_down"] } else { &[] };
         for set in counted.iter().chain(slow) {
-            self.insert_each(set, customer, |address| address.to_string());
+            self.insert_addresses(set, customer, None);
         }
     }
 
-    fn insert_each(&mut self, set: &str, customer: &Customer, element: impl Fn(IpAddr) -> String) {
-        let addresses = [Some(IpAddr::V4(customer.address)), customer.address6.map(IpAddr::V6)];
-        for address in addresses.into_iter().flatten() {
-            let version = if address.is_ipv4() { "4" } else { "6" };
-            self.0.entry(format!("{set}{version}")).or_default().insert(element(address));
+    fn insert_addresses(&mut self, set: &str, customer: &Customer, timeout: Option<Duration>) {
+        for address in customer.addresses() {
+            self.insert(set, address, Element::Address { address, timeout });
         }
+    }
+
+    fn insert(&mut self, set: &str, address: IpAddr, element: Element) {
+        let version = if address.is_ipv4() { "4" } else { "6" };
+        self.0.entry(format!("{set}{version}")).or_default().insert(element);
     }
 
     /// What is in `one` and not in `other`.
@@ -79,33 +115,45 @@ impl Elements {
         for (set, elements) in &one.0 {
             let kept = other.0.get(set);
             let differing = elements.iter().filter(|element| !kept.is_some_and(|kept| kept.contains(*element)));
-            self.0.entry(set.clone()).or_default().extend(differing.cloned());
+            self.0.entry(set.clone()).or_default().extend(differing);
         }
     }
 
+    fn sets(&self) -> impl Iterator<Item = (&str, &BTreeSet<Element>)> {
+        self.0.iter().filter(|(_, elements)| !elements.is_empty()).map(|(set, elements)| (set.as_str(), elements))
+    }
+
+    /// As commands that `nft` reads.
     pub fn additions(&self) -> String {
-        self.commands("add")
+        self.sets().map(|(set, elements)| command("add", set, elements)).collect()
     }
+}
 
-    fn deletions(&self) -> String {
-        self.commands("delete")
+fn command(verb: &str, set: &str, elements: &BTreeSet<Element>) -> String {
+    let mut text = format!("{verb} element inet wgsub {set} {{ ");
+    for (n, element) in elements.iter().enumerate() {
+        // A String takes whatever it is given.
+        let _ = write!(text, "{}{element}", if n == 0 { "" } else { ", " });
     }
+    text.push_str(" }\n");
+    text
+}
 
-    fn commands(&self, verb: &str) -> String {
-        let mut commands = String::new();
-        for (set, elements) in self.0.iter().filter(|(_, elements)| !elements.is_empty()) {
-            let elements = elements.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            // A String takes whatever it is given.
-            let _ = writeln!(commands, "{verb} element inet wgsub {set} {{ {elements} }}");
+impl fmt::Display for Element {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { address, timeout: None } => write!(formatter, "{address}"),
+            Self::Address { address, timeout: Some(lease) } => write!(formatter, "{address} timeout {}", time(*lease)),
+            Self::Forward(Forward { public_port, address, target_port }) => {
+                write!(formatter, "tcp . {public_port} : {address} . {target_port}")
+            }
         }
-        commands
     }
 }
 
 /// In days first: `nft` 1.0.6 takes no part of a time with more than eight digits.
 fn time(lease: Duration) -> String {
     const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
-    let lease = lease.min(LONGEST_LEASE);
     let (days, seconds) = (lease.as_secs() / SECONDS_OF_A_DAY, lease.as_secs() % SECONDS_OF_A_DAY);
     format!("{days}d{seconds}s{}ms", lease.subsec_millis())
 }
@@ -123,6 +171,12 @@ mod tests {
             lease: lease_ms.map(Duration::from_millis),
             throttled: false,
         }
+    }
+
+    /// As if `nft` were told.
+    fn script(changes: &[CustomerChange]) -> String {
+        let verb = |verb| if verb == Verb::Add { "add" } else { "delete" };
+        Change::of(changes).steps().map(|(what, set, elements)| command(verb(what), set, elements)).collect()
     }
 
     #[test]
@@ -170,10 +224,9 @@ mod tests {
     #[test]
     fn who_leaves_leaves_nothing_in_either_family() {
         let leaving = Customer { address6: Some("fd66::2".parse().unwrap()), ..customer(Some(1)) };
-        let script = script(&[CustomerChange::Remove(leaving)]);
-        let deleted: Vec<&str> =
-            script.lines().filter_map(|line| line.strip_prefix("delete element inet wgsub ")).collect();
-        let sets: Vec<&str> = deleted.iter().filter_map(|line| line.split(' ').next()).collect();
+        let change = Change::of(&[CustomerChange::Remove(leaving)]);
+        let deleted = change.steps().filter(|(verb, ..)| *verb == Verb::Delete).map(|(_, set, _)| set);
+        let sets: Vec<&str> = deleted.collect();
         assert_eq!(sets, ["down4", "down6", "fwd4", "fwd6", "live4", "live6", "up4", "up6"]);
     }
 
@@ -185,10 +238,16 @@ mod tests {
 
     #[test]
     fn leases_end_within_what_the_kernel_takes() {
-        assert_eq!(time(Duration::MAX), "10000d0s0ms");
-        assert_eq!(time(Duration::from_micros(1_999)), "0d0s1ms");
+        let added = |lease| {
+            let mut elements = Elements::default();
+            elements.add(&Customer { lease: Some(lease), ..customer(None) });
+            elements.additions().lines().find(|line| line.contains("live4")).map(str::to_owned)
+        };
+        let timeout = |text: &str| Some(format!("add element inet wgsub live4 {{ 10.9.0.2 timeout {text} }}"));
+        assert_eq!(added(Duration::MAX), timeout("10000d0s0ms"));
+        assert_eq!(added(Duration::from_micros(1_999)), timeout("0d0s1ms"));
         // Four renewals of a year: 100,000,000 seconds would be refused.
-        assert_eq!(time(Duration::from_hours(24 * 365 * 4)), "1460d0s0ms");
-        assert!(!script(&[CustomerChange::Add(customer(Some(0)))]).contains("timeout"));
+        assert_eq!(added(Duration::from_hours(24 * 365 * 4)), timeout("1460d0s0ms"));
+        assert_eq!(added(Duration::ZERO), None);
     }
 }

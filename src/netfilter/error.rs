@@ -2,6 +2,10 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
+use crate::netlink;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the program {program} is missing: install the Debian package {package}")]
@@ -10,6 +14,8 @@ pub enum Error {
     NotPermitted,
     #[error("{program} refused: {message}")]
     Refused { program: &'static str, message: String },
+    #[error(transparent)]
+    Kernel(netlink::Error),
     #[error("{0} did not end in time")]
     TooSlow(&'static str),
     #[error("{0} printed more than makes sense")]
@@ -18,4 +24,10 @@ pub enum Error {
     Unreadable(#[from] serde_json::Error),
     #[error("cannot run {program}")]
     Run { program: &'static str, source: io::Error },
+}
+
+impl From<netlink::Error> for Error {
+    fn from(error: netlink::Error) -> Self {
+        if error.is(Errno::PERM) { Self::NotPermitted } else { Self::Kernel(error) }
+    }
 }

@@ -1,16 +1,16 @@
-//! What the table holds, from `nft -j list table inet wgsub`.
+//! What the table holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
+use super::dump::{Listed, Sets};
+use super::error::Error;
 
 /// The table as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// What is left of each lease, in whole seconds.
+    /// What is left of each lease.
     pub leases: BTreeMap<IpAddr, Duration>,
     /// By public port; one for each family of addresses.
     pub forwards: Vec<Forward>,
@@ -37,50 +37,43 @@ pub struct Traffic {
     pub down: u64,
 }
 
-#[derive(Deserialize)]
-struct Listed {
-    nftables: Vec<Entry>,
-}
-
-/// Sets and maps; rules and chains have neither.
-#[derive(Deserialize)]
-struct Entry {
-    #[serde(alias = "map")]
-    set: Option<Set>,
-}
-
-#[derive(Deserialize)]
-struct Set {
-    name: String,
-    #[serde(default)]
-    elem: Vec<Value>,
-}
+const COUNTED: [&str; 4] = ["up4", "up6", "down4", "down6"];
+const OTHERS: [&str; 6] = ["live4", "live6", "fwd4", "fwd6", "slow_up4", "slow_up6"];
 
 impl Listing {
-    pub fn parse(json: &[u8]) -> serde_json::Result<Self> {
-        let mut listing = Self::default();
-        for set in serde_json::from_slice::<Listed>(json)?.nftables.into_iter().filter_map(|entry| entry.set) {
-            listing.take(&set);
-        }
-        listing.forwards.sort_unstable();
-        Ok(listing)
+    pub async fn read() -> Result<Option<Self>, Error> {
+        Self::of(&[&COUNTED[..], &OTHERS].concat()).await
     }
 
-    fn take(&mut self, set: &Set) {
-        match set.name.trim_end_matches(['4', '6']) {
-            "live" => self.leases.extend(set.elem.iter().filter_map(lease)),
-            "fwd" => self.forwards.extend(set.elem.iter().filter_map(forward)),
-            "slow_up" => self.throttled.extend(set.elem.iter().filter_map(address)),
-            "up" => self.count(&set.elem, |traffic| &mut traffic.up),
-            "down" => self.count(&set.elem, |traffic| &mut traffic.down),
+    /// Its counters alone: of ten thousand customers the rest is as much again.
+    pub async fn read_counters() -> Result<Option<Self>, Error> {
+        Self::of(&COUNTED).await
+    }
+
+    async fn of(names: &[&str]) -> Result<Option<Self>, Error> {
+        let (mut sets, mut listing) = (Sets::open()?, Self::default());
+        for name in names {
+            let Some(elements) = sets.read(name).await? else { return Ok(None) };
+            listing.take(name, &elements);
+        }
+        listing.forwards.sort_unstable();
+        Ok(Some(listing))
+    }
+
+    fn take(&mut self, set: &str, elements: &[Listed]) {
+        match set.trim_end_matches(['4', '6']) {
+            "live" => self.leases.extend(elements.iter().filter_map(lease)),
+            "fwd" => self.forwards.extend(elements.iter().filter_map(forward)),
+            "slow_up" => self.throttled.extend(elements.iter().filter_map(|element| address(&element.key))),
+            "up" => self.count(elements, |traffic| &mut traffic.up),
+            "down" => self.count(elements, |traffic| &mut traffic.down),
             _ => {}
         }
     }
 
-    fn count(&mut self, elements: &[Value], direction: impl Fn(&mut Traffic) -> &mut u64) {
+    fn count(&mut self, elements: &[Listed], direction: impl Fn(&mut Traffic) -> &mut u64) {
         for element in elements {
-            let bytes = element.pointer("/elem/counter/bytes").and_then(Value::as_u64);
-            if let Some((address, bytes)) = address(element).zip(bytes) {
+            if let Some((address, bytes)) = address(&element.key).zip(element.bytes) {
                 *direction(self.traffic.entry(address).or_default()) = bytes;
                 self.counters += 1;
             }
@@ -88,47 +81,23 @@ impl Listing {
     }
 }
 
-fn lease(element: &Value) -> Option<(IpAddr, Duration)> {
-    let seconds = element.pointer("/elem/expires")?.as_u64()?;
-    Some((address(element)?, Duration::from_secs(seconds)))
+/// One without an end is none of ours, and no lease.
+fn lease(element: &Listed) -> Option<(IpAddr, Duration)> {
+    Some((address(&element.key)?, element.expires_in?))
 }
 
-/// `[{"concat": ["tcp", 35825]}, {"concat": ["10.9.0.2", 9735]}]`
-fn forward(element: &Value) -> Option<Forward> {
-    let port = |pointer: &str| u16::try_from(element.pointer(pointer)?.as_u64()?).ok();
-    Some(Forward {
-        public_port: port("/0/concat/1")?,
-        address: element.pointer("/1/concat/0")?.as_str()?.parse().ok()?,
-        target_port: port("/1/concat/1")?,
-    })
+/// From protocol and public port to address and target port, each from a multiple of four bytes on.
+fn forward(element: &Listed) -> Option<Forward> {
+    let (_protocol, public_port) = element.key.split_first_chunk::<4>()?;
+    let (to, target_port) = element.data.split_last_chunk::<4>()?;
+    Some(Forward { public_port: port(public_port)?, address: address(to)?, target_port: port(target_port)? })
 }
 
-/// An element that has nothing but its key is listed as the key itself.
-fn address(element: &Value) -> Option<IpAddr> {
-    element.pointer("/elem/val").unwrap_or(element).as_str()?.parse().ok()
+fn port(bytes: &[u8]) -> Option<u16> {
+    bytes.first_chunk().copied().map(u16::from_be_bytes)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_nft_lists_is_read() {
-        let json = br#"{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"name": "wgsub"}},
-            {"set": {"name": "live4", "elem": [{"elem": {"val": "10.9.0.2", "timeout": 9, "expires": 7}}]}},
-            {"map": {"name": "fwd4", "elem": [[{"concat": ["tcp", 35825]}, {"concat": ["10.9.0.2", 9735]}]]}},
-            {"set": {"name": "up6", "elem": [{"elem": {"val": "fd66::2", "counter": {"packets": 1, "bytes": 60}}}]}},
-            {"set": {"name": "down6", "elem": [{"elem": {"val": "fd66::2", "counter": {"packets": 1, "bytes": 61}}}]}},
-            {"set": {"name": "slow_up4", "elem": ["10.9.0.3"]}}, {"set": {"name": "live6"}},
-            {"chain": {"name": "pre"}}, {"rule": {"chain": "pre", "expr": []}}]}"#;
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let expected = Listing {
-            leases: [(address("10.9.0.2"), Duration::from_secs(7))].into(),
-            forwards: vec![Forward { public_port: 35_825, address: address("10.9.0.2"), target_port: 9_735 }],
-            traffic: [(address("fd66::2"), Traffic { up: 60, down: 61 })].into(),
-            counters: 2,
-            throttled: [address("10.9.0.3")].into(),
-        };
-        assert_eq!(Listing::parse(json).unwrap(), expected);
-    }
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }

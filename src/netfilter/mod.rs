@@ -3,31 +3,35 @@
 //! The kernel ends a customer's traffic by itself: an address passes only while its lease, an element with a timeout,
 //! is there, and packets of established flows are asked for it, too. So nobody has to be alive for a lease to end.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::config::Egress;
 use crate::domain::interface_name::InterfaceName;
 
-use child::{Ended, Program};
+use child::Program;
+use elements::Change;
 pub use elements::LONGEST_LEASE;
 pub use error::Error;
 pub use listing::{Forward, Listing, Traffic};
 
 mod child;
+mod dump;
 mod elements;
 mod error;
+mod flows;
 mod listing;
 mod neighbours;
 mod table;
+mod transaction;
 
-/// 1 Mbit/s each way.
-pub const THROTTLE_BYTES_PER_SECOND: u32 = 125_000;
+const TABLE: &str = "wgsub";
 
 /// How nft says that there is none.
 const NO_TABLE: &str = "No such file or directory";
 
 const NFT: Program = Program { name: "nft", package: "nftables" };
-const CONNTRACK: Program = Program { name: "conntrack", package: "conntrack" };
 
 /// What holds for all customers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,22 +45,6 @@ pub struct Firewall {
     /// The host's addresses in the tunnel that answer ping.
     pub gateways: Vec<IpAddr>,
     pub egress: Egress,
-    /// Each way, for a customer who is throttled.
-    pub throttle_bytes_per_second: u32,
-}
-
-/// What customers may start towards the internet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Egress {
-    Off,
-    On { blocked_ports: Vec<u16>, flows_per_address: u32 },
-}
-
-impl Default for Egress {
-    /// No mail, and no scans.
-    fn default() -> Self {
-        Self::On { blocked_ports: vec![25, 465, 587, 2_525], flows_per_address: 1_000 }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +57,12 @@ pub struct Customer {
     /// From now on; none for one who is suspended or over, who has no traffic. At most 10,000 days.
     pub lease: Option<Duration>,
     pub throttled: bool,
+}
+
+impl Customer {
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        std::iter::once(IpAddr::V4(self.address)).chain(self.address6.map(IpAddr::V6))
+    }
 }
 
 /// A difference to what was applied before.
@@ -96,24 +90,26 @@ pub async fn replace(firewall: &Firewall, customers: &[Customer]) -> Result<(), 
 /// When the table is not there, or does not hold what the changes start from. Nothing is changed then, and
 /// [`replace`] puts it right.
 pub async fn change(changes: &[CustomerChange]) -> Result<(), Error> {
-    nft(&elements::script(changes)).await
+    transaction::apply(&Change::of(changes)).await
 }
 
 /// What the table holds; none where there is no table.
 pub async fn list() -> Result<Option<Listing>, Error> {
-    let ended = NFT.run(&["-j", "list", "table", "inet", "wgsub"], "").await?;
-    if ended.success {
-        return Ok(Some(Listing::parse(&ended.output)?));
-    }
-    if ended.complaint.contains(NO_TABLE) { Ok(None) } else { Err(ended.refusal(NFT)) }
+    Listing::read().await
 }
 
-/// Whether there is a table; what it holds is not looked at.
-pub async fn is_there() -> Result<bool, Error> {
-    let ended = NFT.run(&["-t", "list", "table", "inet", "wgsub"], "").await?;
+/// What was counted, and nothing else of it; none where there is no table.
+pub async fn list_counters() -> Result<Option<Listing>, Error> {
+    Listing::read_counters().await
+}
+
+/// Rules, chains and sets as `nft` writes them, without what is in the sets; none where there is no table.
+pub async fn rules() -> Result<Option<String>, Error> {
+    let ended = NFT.run(&["--terse", "--stateless", "list", "table", "inet", TABLE], "").await?;
     match ended.success {
-        false if !ended.complaint.contains(NO_TABLE) => Err(ended.refusal(NFT)),
-        is_there => Ok(is_there),
+        true => Ok(Some(String::from_utf8_lossy(&ended.output).into_owned())),
+        false if ended.complaint.contains(NO_TABLE) => Ok(None),
+        false => Err(ended.refusal(NFT)),
     }
 }
 
@@ -130,29 +126,11 @@ pub async fn remove() -> Result<(), Error> {
 
 /// Forgets the flows from and to these addresses, forwarded or the host's own. Without it the next customer of an
 /// address gets packets of the one before.
-pub async fn flush_flows(addresses: &[IpAddr]) -> Result<(), Error> {
-    for address in addresses {
-        let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
-        // Who started a flow is its original source; who was dialled, through DNAT or not, is who replies.
-        for end in ["--orig-src", "--reply-src"] {
-            let ended = CONNTRACK.run(&["-D", "-f", family, end, &address.to_string()], "").await?;
-            if !ended.success && !found_nothing(&ended) {
-                return Err(ended.refusal(CONNTRACK));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// `conntrack -D` calls that a failure.
-fn found_nothing(ended: &Ended) -> bool {
-    ended.complaint.contains(" 0 flow entries have been deleted")
+pub async fn flush_flows(addresses: &BTreeSet<IpAddr>) -> Result<(), Error> {
+    flows::forget(addresses).await
 }
 
 async fn nft(script: &str) -> Result<(), Error> {
-    if script.is_empty() {
-        return Ok(());
-    }
     let ended = NFT.run(&["-f", "-"], script).await?;
     if ended.success { Ok(()) } else { Err(ended.refusal(NFT)) }
 }

@@ -6,8 +6,11 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::elements::Elements;
-use super::{Customer, Egress, Firewall};
+use super::{Customer, Firewall};
 
+/// Mail, which a shared address is blocked for.
+const BLOCKED_PORTS: [u16; 4] = [25, 465, 587, 2_525];
+const BYTES_OF_KBIT: u32 = 125;
 /// What one packet may be at most, when offloads have put several together; a smaller burst would drop it for ever.
 const BURST_BYTES: u32 = 128 * 1_024;
 
@@ -97,7 +100,7 @@ table inet wgsub {{
 }
 
 fn sets(firewall: &Firewall, version: &str) -> String {
-    let rate = firewall.throttle_bytes_per_second;
+    let rate = firewall.egress.throttled_kbit_per_second * BYTES_OF_KBIT;
     let limit = format!("limit rate over {rate} bytes/second burst {BURST_BYTES} bytes;");
     format!(
         "	set live{version} {{ type ipv{version}_addr; flags timeout; }}
@@ -135,19 +138,16 @@ fn input(firewall: &Firewall) -> String {
 
 fn egress(firewall: &Firewall) -> String {
     let Firewall { wireguard_interface: wg, wan_interface: wan, egress, .. } = firewall;
-    let Egress::On { blocked_ports, flows_per_address } = egress else { return String::new() };
-    let out = format!("\t\tiifname \"{wg}\" oifname \"{wan}\"");
-    let mut rules = String::new();
-    if !blocked_ports.is_empty() {
-        let ports = blocked_ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-        let reject = "reject with icmpx type admin-prohibited";
-        push(&mut rules, format_args!("{out} meta l4proto {{ tcp, udp }} th dport {{ {ports} }} {reject}\n"));
+    if !egress.allowed {
+        return String::new();
     }
+    let out = format!("\t\tiifname \"{wg}\" oifname \"{wan}\"");
+    let ports = BLOCKED_PORTS.map(|port| port.to_string()).join(", ");
+    let reject = "reject with icmpx type admin-prohibited";
+    let mut rules = format!("{out} meta l4proto {{ tcp, udp }} th dport {{ {ports} }} {reject}\n");
+    let most = egress.connections_per_customer;
     for (family, set) in [("ip", "flows4"), ("ip6", "flows6")] {
-        push(
-            &mut rules,
-            format_args!("{out} add @{set} {{ {family} saddr ct count over {flows_per_address} }} drop\n"),
-        );
+        push(&mut rules, format_args!("{out} add @{set} {{ {family} saddr ct count over {most} }} drop\n"));
     }
     push(&mut rules, format_args!("{out} accept\n"));
     rules

@@ -1,6 +1,7 @@
 //! What customers may start towards the internet.
 
-use wiretoll::netfilter::{self, Egress, Firewall};
+use wiretoll::config::Egress;
+use wiretoll::netfilter::{self, Firewall};
 
 use crate::lab::{self, Echo, Lab, PUBLIC, PUBLIC6, Place, VISITOR, VISITOR6, dial};
 
@@ -33,7 +34,8 @@ fn without_egress_only_the_forward_is_left() {
         let _internet = internet();
         let _node = lab.a.listen(lab.a.address.into());
         lab.open().await;
-        let firewall = Firewall { egress: Egress::Off, ..lab::firewall() };
+        let egress = Egress { allowed: false, ..Egress::default() };
+        let firewall = Firewall { egress, ..lab::firewall() };
         netfilter::replace(&firewall, &[lab.a.customer()]).await.unwrap();
         assert!(dial(Place::A, lab.a.address, VISITOR, 80).await.is_err());
         dial(Place::Visitor, VISITOR, PUBLIC, lab.a.public_port).await.unwrap();
@@ -45,7 +47,7 @@ fn each_address_has_so_many_flows() {
     lab::run(async |mut lab: Lab| {
         let _internet = internet();
         lab.open().await;
-        let egress = Egress::On { blocked_ports: Vec::new(), flows_per_address: 3 };
+        let egress = Egress { connections_per_customer: 3, ..Egress::default() };
         let firewall = Firewall { egress, ..lab::firewall() };
         netfilter::replace(&firewall, &[lab.a.customer(), lab.b.customer()]).await.unwrap();
         let mut open = Vec::new();

@@ -122,7 +122,7 @@ async fn bytes_of_an_old_flow(lab: &mut Lab, flush: bool) -> u64 {
     lab.set_peers(&[heir]).await;
     lab.b.use_address(lab.a.address, lab.a.address6);
     if flush {
-        netfilter::flush_flows(&[lab.a.address.into(), lab.a.address6.into()]).await.unwrap();
+        netfilter::flush_flows(&[lab.a.address.into(), lab.a.address6.into()].into()).await.unwrap();
     }
     let successor = Customer { public_port: 40_000, ..lab.a.customer() };
     netfilter::change(&[CustomerChange::Add(successor)]).await.unwrap();
@@ -144,6 +144,6 @@ fn with_a_flush_nothing_of_them_is_left() {
     lab::run(async |mut lab: Lab| {
         assert_eq!(bytes_of_an_old_flow(&mut lab, true).await, 0);
         // Nothing to find is no failure.
-        netfilter::flush_flows(&[[10, 9, 7, 7].into(), "fd66::77".parse().unwrap()]).await.unwrap();
+        netfilter::flush_flows(&[[10, 9, 7, 7].into(), "fd66::77".parse().unwrap()].into()).await.unwrap();
     });
 }

@@ -28,7 +28,7 @@ const VISITOR: &str = "visitor";
 const CUSTOMERS_INTERFACE: &str = "wgc";
 const NEEDED: &str = "the demo with WireGuard needs root or user namespaces, /dev/net/tun, and the programs ip, wg, ping, \
     nft and, where the kernel has no WireGuard, wireguard-go (Debian: iproute2 wireguard-tools iputils-ping nftables \
-    conntrack wireguard-go)";
+    wireguard-go)";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The wires and daemons; the daemons end with it.

@@ -6,6 +6,7 @@ use netlink_packet_core::DecodeError;
 use rustix::io::Errno;
 
 use crate::domain::interface_name::InterfaceName;
+use crate::netlink;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -52,5 +53,16 @@ impl Error {
 
     pub(super) fn is(&self, errno: Errno) -> bool {
         matches!(self, Self::Refused { source, .. } if Errno::from_io_error(source) == Some(errno))
+    }
+}
+
+impl From<netlink::Error> for Error {
+    fn from(error: netlink::Error) -> Self {
+        match error {
+            netlink::Error::Refused { doing, source } => Self::refused(doing, source),
+            netlink::Error::Torn => Self::Torn,
+            netlink::Error::Undecodable(source) => Self::Undecodable(source),
+            netlink::Error::Unreachable(source) => Self::Unreachable("the kernel over netlink", source),
+        }
     }
 }

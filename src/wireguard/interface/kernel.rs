@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use super::device::Device;
 use super::error::Error;
 use super::message::{Message, device_of, lists_of_peers};
-use super::netlink::Netlink;
 use crate::domain::interface_name::InterfaceName;
 use crate::domain::keys::PrivateKey;
 use crate::domain::peer_diff::PeerChange;
+use crate::netlink::{self, Netlink};
 
 const ATTEMPTS: usize = 5;
 
@@ -45,9 +45,9 @@ impl<'a> Kernel<'a> {
         for _ in 0..ATTEMPTS {
             let asked = self.message(WireguardCmd::GetDevice, Vec::new());
             match self.netlink.dump("list the peers", asked).await {
-                Err(Error::Torn) => {}
+                Err(netlink::Error::Torn) => {}
                 answers => {
-                    let answers = answers.map_err(|error| self.named(error))?;
+                    let answers: Vec<GenlMessage<Message>> = answers.map_err(|error| self.named(error.into()))?;
                     return Ok(device_of(answers.iter().map(|answer| &answer.payload)));
                 }
             }
@@ -70,7 +70,7 @@ impl<'a> Kernel<'a> {
     async fn set(&mut self, doing: &'static str, attributes: Vec<WireguardAttribute>) -> Result<(), Error> {
         let message = self.message(WireguardCmd::SetDevice, attributes);
         let answers = self.netlink.change(doing, message, 0).await;
-        answers.map(drop).map_err(|error| self.named(error))
+        answers.map(drop).map_err(|error| self.named(error.into()))
     }
 
     fn message(&self, cmd: WireguardCmd, mut attributes: Vec<WireguardAttribute>) -> GenlMessage<Message> {

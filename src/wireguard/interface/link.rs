@@ -12,8 +12,8 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::io::Errno;
 
 use super::error::Error;
-use super::netlink::Netlink;
 use crate::domain::interface_name::InterfaceName;
+use crate::netlink::Netlink;
 
 /// The link as it is.
 pub struct Link {
@@ -32,7 +32,7 @@ pub struct Links(Netlink);
 
 impl Links {
     pub fn open() -> Result<Self, Error> {
-        Netlink::open(NETLINK_ROUTE).map(Self)
+        Ok(Self(Netlink::open(NETLINK_ROUTE)?))
     }
 
     pub async fn find(&mut self, name: &InterfaceName) -> Result<Option<Link>, Error> {
@@ -54,7 +54,8 @@ impl Links {
         let kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Wireguard)]);
         let link = link_message(0, vec![LinkAttribute::IfName(name.to_string()), kind]);
         let new = RouteNetlinkMessage::NewLink(link);
-        self.0.change("make the interface", new, NLM_F_CREATE | NLM_F_EXCL).await.map(drop)
+        self.0.change("make the interface", new, NLM_F_CREATE | NLM_F_EXCL).await?;
+        Ok(())
     }
 
     /// Removes before it adds: the kernel drops further addresses of a subnet with the first.
@@ -93,7 +94,7 @@ impl Links {
     /// Without those that IPv6 makes for itself.
     async fn addresses(&mut self, link: &Link) -> Result<BTreeSet<IpNet>, Error> {
         let asked = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        let messages = self.0.dump("list the addresses", asked).await?;
+        let messages: Vec<RouteNetlinkMessage> = self.0.dump("list the addresses", asked).await?;
         let of_link = messages.into_iter().filter_map(|message| match message {
             RouteNetlinkMessage::NewAddress(address) if address.header.index == link.index => Some(address),
             _ => None,

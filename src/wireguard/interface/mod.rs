@@ -22,7 +22,6 @@ mod error;
 mod kernel;
 mod link;
 mod message;
-mod netlink;
 mod text;
 mod userspace;
 

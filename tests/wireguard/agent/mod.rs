@@ -2,15 +2,18 @@
 
 mod control;
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use wiretoll::domain::desired::DesiredPeer;
 use wiretoll::domain::keys::PrivateKey;
+use wiretoll::netfilter;
 
 use control::{ControlPlane, Told};
 
-use crate::lab::{self, GATEWAY, Lab, Line, PUBLIC, Place, VISITOR, dial, done};
+use crate::lab::{self, GATEWAY, LISTEN_PORT, Lab, Line, PUBLIC, Place, VISITOR, dial, done};
 use crate::process::Process;
 use crate::story::until;
 
@@ -76,6 +79,13 @@ fn a_server_that_was_disturbed_is_mended_in_place() {
             "nft delete element inet wgsub up4 '{ 10.9.0.2 }'",
             "nft add element inet wgsub slow_up4 '{ 10.9.0.2 }'",
             "nft delete table inet wgsub",
+            // What nobody would miss: sets and leases stay.
+            "nft flush chain inet wgsub pre",
+            "nft flush chain inet wgsub through",
+            "nft flush chain inet wgsub post",
+            "nft 'chain inet wgsub forward { policy drop; }'",
+            "nft insert rule inet wgsub through tcp dport 9735 drop",
+            "nft flush table inet wgsub",
             "ip link set wg0 mtu 1280",
             "ip address del fd66::1/64 dev wg0",
             "ip address add 10.8.0.1/24 dev wg0",
@@ -104,6 +114,46 @@ fn a_server_that_was_disturbed_is_mended_in_place() {
         control.tell(&[]);
         until("all of it is gone", async || control.is_applied()).await;
         assert!(lab.peers().await.is_empty());
+    });
+}
+
+/// The table is there with all that is in its sets, but nothing asks them any more: so nobody's end is one.
+#[test]
+fn rules_that_were_flushed_are_noticed_and_leases_count_again() {
+    lab::run(async |lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        let suspended = DesiredPeer { traffic_until: None, ..control.peer(&lab.a) };
+        control.tell(std::slice::from_ref(&suspended));
+        until("nothing passes", async || !lab.a.pings(lab.a.address.into(), GATEWAY.into())).await;
+        done(Command::new("nft").args(["flush", "table", "inet", "wgsub"]));
+        until("it passes all the same", async || lab.a.pings(lab.a.address.into(), GATEWAY.into())).await;
+
+        control.tell(&[suspended]);
+
+        agent.says("was not as it should be, and was put right");
+        assert!(!lab.a.pings(lab.a.address.into(), GATEWAY.into()));
+    });
+}
+
+/// Clocks drift: a lease that is off is set right, and what was counted goes on.
+#[test]
+fn a_lease_that_is_off_costs_nobody_the_counters() {
+    lab::run(async |lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        let counted = async || netfilter::list().await.unwrap().unwrap().traffic[&lab.a.address.into()];
+        let before = counted().await;
+        assert!(before.up > 0);
+        done(Command::new("sh").args([
+            "-c",
+            "nft delete element inet wgsub live4 '{ 10.9.0.2 }'; nft add element inet wgsub live4 '{ 10.9.0.2 timeout 40m }'",
+        ]));
+
+        control.tell(&[control.peer(&lab.a)]);
+
+        agent.says("was not as it should be, and was put right");
+        let left = netfilter::list().await.unwrap().unwrap().leases[&lab.a.address.into()];
+        assert!(left > Duration::from_mins(58), "{left:?}");
+        assert!(counted().await.up >= before.up);
     });
 }
 
@@ -152,6 +202,26 @@ fn scenario_51_an_agent_that_starts_again_and_again_gives_no_time_away() {
 
         agent.says("what stood before was restored");
         assert!(lab.peers().await.is_empty(), "its hour is over");
+    });
+}
+
+/// Ended, it would only be silent.
+#[test]
+fn an_agent_that_cannot_restore_says_why_and_goes_on_trying() {
+    lab::run(async |mut lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        drop(agent);
+        lab.lose_interface();
+        let taken = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, LISTEN_PORT)).unwrap();
+        control.with(|told| told.reports.clear());
+
+        let _agent = control.start_agent();
+
+        until("it is told", async || control.troubles().contains("another program listens")).await;
+        assert!(!control.is_applied());
+        drop(taken);
+        until("all of it stands", async || control.is_applied()).await;
+        assert_eq!(control.troubles(), "");
     });
 }
 

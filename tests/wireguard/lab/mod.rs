@@ -17,10 +17,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use wiretoll::config::Egress;
 use wiretoll::domain::interface_name::InterfaceName;
 use wiretoll::domain::keys::{PresharedKey, PrivateKey};
 use wiretoll::domain::peer_diff::{PeerConfig, PeerStatus, diff};
-use wiretoll::netfilter::{Customer, Egress, Firewall};
+use wiretoll::netfilter::{Customer, Firewall};
 use wiretoll::wireguard::interface::{Interface, Settings};
 
 pub use line::{Echo, Line, dial};
@@ -233,7 +234,6 @@ pub fn firewall() -> Firewall {
         public_address6: Some(PUBLIC6),
         gateways: vec![GATEWAY.into(), GATEWAY6.into()],
         egress: Egress::default(),
-        throttle_bytes_per_second: wiretoll::netfilter::THROTTLE_BYTES_PER_SECOND,
     }
 }
 

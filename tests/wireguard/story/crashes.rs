@@ -28,11 +28,11 @@ use crate::process::command;
 const SALE: [&str; 8] = [
     "file.written",
     "file.renamed",
-    "change.stored",
     "change.firewall",
     "change.flows",
     "change.peers",
     "change.verified",
+    "change.stands",
     "change.told",
 ];
 /// While somebody's time ends, or an address passes from one to another.
