@@ -89,6 +89,7 @@ install_missing() {
   has cc || missing+=(gcc libc6-dev)
   has jq || missing+=(jq)
   has curl || missing+=(curl ca-certificates)
+  has python3 || missing+=(python3)
   [[ -n ${TEST_POSTGRES_URL:-} || -n $(postgres_programs) ]] || missing+=(postgresql)
   has unshare || missing+=(util-linux)
   has ip || missing+=(iproute2)

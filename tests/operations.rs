@@ -247,11 +247,12 @@ async fn a_full_run(format: &str, database: Option<&str>) {
     let place = Place::new().await;
     let mut secrets = Secrets::default();
     secrets.text("the customer's address", CUSTOMER);
-    let mut variables = vec![("WIRETOLL_LOG__FORMAT", format)];
+    let mut variables = vec![("WIRETOLL_LOG__FORMAT", format), ("WIRETOLL_SERVICE__ORIGINS", "https://shop.example")];
     variables.extend(database.map(|url| ("WIRETOLL_DATABASE__URL", url)));
     let (program, api) = place.serve("first.log", &variables).await;
 
     let first = purchase(&place, &api, &mut secrets).await;
+    credentials(&place, &api, &variables, &mut secrets).await;
     failures(&place, &api, &first, &mut secrets).await;
 
     // Paid while the service is down, and claimed after it.
@@ -319,6 +320,44 @@ async fn purchase(place: &Place, api: &Api, secrets: &mut Secrets) -> Value {
     place.pay(&renewal).await;
     api.until_paid(&renewal).await;
     ours
+}
+
+/// An owner with credentials that are good and others that are not; the command writes its log beside the key.
+async fn credentials(place: &Place, api: &Api, variables: &[(&str, &str)], secrets: &mut Secrets) {
+    let arguments = ["api-key", "create", "--name", "a test's", "--scopes", "admin", "--quiet"];
+    let mut command = place.command(&arguments);
+    let made = command.envs(variables.iter().copied()).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    let digits = key.strip_prefix("sk_test_").unwrap().to_owned();
+    assert_eq!(String::from_utf8_lossy(&made.stderr).matches(&digits).count(), 0);
+    secrets.bytes("an API key", &hex::decode(&digits).unwrap());
+    let body = json!({ "name": "another", "scopes": ["orders"] });
+    let ask = async |credential: String| {
+        let request = api.request("/api/v1/account/api-keys", &body).header("Authorization", credential);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, another) = ask(format!("Bearer {key}")).await;
+    assert_eq!(status, 200, "{another}");
+    let another = text(&another, "key").strip_prefix("sk_test_").unwrap().to_owned();
+    secrets.bytes("an API key that was made by another", &hex::decode(&another).unwrap());
+    let event = STANDARD.encode(json!({ "id": digits, "sig": digits.repeat(2), "pubkey": digits }).to_string());
+    secrets.text("a signed event", &event);
+    let unknown = hex::encode(random::bytes::<32>().unwrap());
+    secrets.bytes("an unknown API key", &hex::decode(&unknown).unwrap());
+    let refused = [
+        (format!("Bearer sk_test_{another}"), 403),
+        (format!("Bearer sk_test_{unknown}"), 401),
+        (format!("Bearer sk_live_{unknown}"), 401),
+        (format!("Bearer {unknown}"), 401),
+        (format!("Basic {unknown}"), 401),
+        (format!("Nostr {event}"), 401),
+    ];
+    for (credential, expected) in refused {
+        let (status, answer) = ask(credential).await;
+        assert_eq!(status, expected, "{answer}");
+    }
 }
 
 /// Wrong requests that carry secrets, a node that dies, and a macaroon that is revoked and replaced.

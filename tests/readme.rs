@@ -58,7 +58,7 @@ fn block(name: &str) -> String {
 }
 
 fn bash(script: &str, folder: &Path, variables: &[(&str, String)]) -> Output {
-    for tool in ["curl", "jq"] {
+    for tool in ["curl", "jq", "python3"] {
         let found = command("sh", folder).args(["-c", &format!("command -v {tool}")]).output().unwrap();
         assert!(found.status.success(), "{tool} is missing; ./scripts/test.sh installs it");
     }
@@ -130,7 +130,10 @@ fn a_client_buys_pays_waits_and_claims() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sets_up_sells_backs_up_and_explains() {
     let folder = TempDir::new().unwrap();
-    let (simulator, variables) = a_node_for_the_example(folder.path()).await;
+    let (simulator, mut variables) = a_node_for_the_example(folder.path()).await;
+    let at = a_free_port();
+    variables.push(("WIRETOLL_SERVICE__LISTEN", at.clone()));
+    variables.push(("WIRETOLL_SERVICE__ORIGINS", format!("http://{at}")));
     bake(&simulator, folder.path()).await;
 
     let checked = said(&bash(&block("config"), folder.path(), &variables));
@@ -138,9 +141,21 @@ async fn an_operator_sets_up_sells_backs_up_and_explains() {
     bash(&block("environment"), folder.path(), &variables);
     let serve = start("serve", "", folder.path(), &variables);
     let address = serve.says("address=");
+    assert_eq!(address, at, "it listens where signed requests say");
     let ready = block("ready").replace("127.0.0.1:8080", &address);
     let until_ready = format!("until {} | grep '\"ok\"'; do sleep 0.2; done", ready.trim());
     bash(&until_ready, folder.path(), &[]);
+
+    let recipe = |name: &str| {
+        let script = block(name).replace("127.0.0.1:8080", &address);
+        said(&bash(&script, folder.path(), &variables))
+    };
+    recipe("api-key");
+    let bought = recipe("api-key-bash");
+    assert!(bought.contains(r#""scopes":["admin"]"#), "{bought}");
+    assert!(recipe("api-key-python").starts_with("['orders', 'subscriptions']\n"));
+    let signed = recipe("nip98");
+    assert!(signed.contains(r#""credential":"nostrKey""#), "{signed}");
 
     let payment_hash = buy(&simulator, &address).await;
     bash(&block("backup"), folder.path(), &variables);
@@ -156,6 +171,11 @@ async fn an_operator_sets_up_sells_backs_up_and_explains() {
     assert!(serve.terminate().0.success());
 }
 
+/// An address that nobody listens on, for a service that has to know how it is reached before it listens.
+fn a_free_port() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
 /// A simulated node, and what an operator would fill in for it into the example.
 async fn a_node_for_the_example(folder: &Path) -> (Simulator, Vec<(&'static str, String)>) {
     let settings = SimulatorSettings { data_dir: Some(folder.join("node")), ..SimulatorSettings::default() };
@@ -166,7 +186,6 @@ async fn a_node_for_the_example(folder: &Path) -> (Simulator, Vec<(&'static str,
         ("WIRETOLL_LND__NETWORK", "regtest".to_owned()),
         ("WIRETOLL_RATE__AS_OF", Clock::System.now().to_string()),
         ("WIRETOLL_SERVERS__0__PUBLIC_KEY", "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned()),
-        ("WIRETOLL_SERVICE__LISTEN", "127.0.0.1:0".to_owned()),
     ];
     (simulator, variables)
 }

@@ -17,6 +17,7 @@ use wiretoll::domain::instance_key::Keyring;
 use wiretoll::domain::keys::{PresharedKey, PublicKey};
 use wiretoll::domain::lightning::{Network, NodeId, PaymentHash};
 use wiretoll::domain::money::Msats;
+use wiretoll::domain::nip98::{Asked, BodyHash, SignedRequest};
 use wiretoll::domain::node_address::{NodeAddress, NodeSocket};
 use wiretoll::domain::server::ServerId;
 use wiretoll::domain::time::Timestamp;
@@ -36,7 +37,7 @@ use wiretoll::lnd_proto::lnrpc;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of its program and of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("bolt11", bolt11),
     ("configuration", configuration),
     ("forwarded_for", forwarded_for),
@@ -45,6 +46,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("lnd_answers", lnd_answers),
     ("macaroon", macaroon),
     ("node_sockets", node_sockets),
+    ("nostr_event", nostr_event),
     ("urls", urls),
 ];
 
@@ -251,4 +253,24 @@ fn look_at(host: &Host) {
             assert!(name.bytes().all(|b| b.is_ascii_graphic() && !b"/\\@:?#[]".contains(&b)), "{name}");
         }
     }
+}
+
+/// The base64 of a signed event as it follows `Nostr`: one that is good is good for one request.
+pub fn nostr_event(data: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(data) else { return false };
+    let Ok(signed) = SignedRequest::parse(text) else { return false };
+    let origins = ["https://shop.example".to_owned()];
+    let asked = Asked { method: "GET", origins: &origins, target: "/api/v1/account", body: None, now: NOW };
+    if let Err(refusal) = signed.verify(&asked) {
+        assert!(!refusal.to_string().is_empty());
+        return false;
+    }
+    let other_time = Asked { now: NOW.plus_millis(10 * 60_000), ..asked };
+    let other_method = Asked { method: "DELETE", ..asked };
+    let other_target = Asked { target: "/api/v1/account?x", ..asked };
+    let other_body = Asked { body: Some(BodyHash::of(b"{}")), ..asked };
+    for other in [other_time, other_method, other_target, other_body] {
+        assert!(signed.verify(&other).is_err(), "{other:?}");
+    }
+    true
 }

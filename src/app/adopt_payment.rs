@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::apply_invoice::order_made_for;
+use super::operator::By;
 use super::resolve_payment::{PaymentName, find_payment};
 use super::settle::{event_of, evidence, paid_facts, pay, record_excess, record_orphan};
 use super::{App, Error, NO_SUCH_KEY, Unavailable, price, renew};
@@ -95,7 +96,8 @@ async fn attempt(app: &App, orphan: &Orphan, new: &NewOrder) -> Result<Option<Or
     // `check_whole` saw that it is no less.
     let excess = evidence.amount.excess_over(order.price()).unwrap_or_else(|| evidence.amount.nothing());
     tx.give_payment_to(payment.id, order.id, excess, outcome).await?;
-    let data = json!({ "orderId": order.id, "months": order.kind.months(), "excessMsat": excess.get() });
+    let facts = json!({ "orderId": order.id, "months": order.kind.months(), "excessMsat": excess.get() });
+    let data = By::Operator(None).tells(&facts);
     tx.record(app.new_id(), EventType::PaymentAdopted, Subject::Payment(payment.id), &data, now).await?;
     let mut data = paid_facts(&order, evidence.amount, excess);
     data.insert("adopted".into(), json!(true));

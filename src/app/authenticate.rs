@@ -6,8 +6,9 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::{App, Error};
+use super::{App, Error, nostr_accounts};
 use crate::domain::account::{ApiKey, Mode, Scope, Scopes};
+use crate::domain::nip98::NostrKey;
 use crate::domain::time::{MINUTE, Timestamp};
 
 const NO_SUCH_KEY: &str = "this API key is not one of ours, or was revoked";
@@ -25,6 +26,7 @@ pub struct Authenticated {
 pub enum Credential {
     /// The key's id.
     ApiKey(Uuid),
+    NostrKey(NostrKey),
 }
 
 /// The owner of an API key.
@@ -37,8 +39,23 @@ pub async fn authenticate_api_key(app: &App, key: &ApiKey) -> Result<Authenticat
     let found = app.store.api_key_by_hash(&hash).await?;
     let good = found.filter(|(key, stored)| stored.matches(&hash) && key.revoked_at.is_none());
     let (key, _) = good.ok_or(Error::Unauthorized(NO_SUCH_KEY.into()))?;
-    note_use(app, key.id, key.last_used_at).await?;
+    if is_to_be_noted(app, key.last_used_at) {
+        let mut tx = app.store.begin().await?;
+        tx.api_key_was_used(key.id, app.clock.now()).await?;
+        tx.commit().await?;
+    }
     Ok(Authenticated { account: key.account, credential: Credential::ApiKey(key.id), scopes: key.scopes })
+}
+
+/// The owner of a Nostr key that has signed a request, if it is one's.
+pub async fn authenticate_nostr_key(app: &App, key: NostrKey) -> Result<Option<Authenticated>, Error> {
+    let Some(found) = app.store.nostr_key(key).await? else { return Ok(None) };
+    if is_to_be_noted(app, found.last_used_at) {
+        let mut tx = app.store.begin().await?;
+        tx.nostr_key_was_used(key, app.clock.now()).await?;
+        tx.commit().await?;
+    }
+    Ok(Some(nostr_accounts::owner(found.account, key)))
 }
 
 /// A test key is no key where real money is paid, nor the other way round.
@@ -55,14 +72,8 @@ fn check_mode(app: &App, mode: Mode) -> Result<(), Error> {
 }
 
 /// To the minute, so that a busy key is not written down at each request.
-async fn note_use(app: &App, key: Uuid, last: Option<Timestamp>) -> Result<(), Error> {
-    let now = app.clock.now();
-    if last.is_some_and(|last| now.since(last) < MINUTE) {
-        return Ok(());
-    }
-    let mut tx = app.store.begin().await?;
-    tx.api_key_was_used(key, now).await?;
-    Ok(tx.commit().await?)
+fn is_to_be_noted(app: &App, last: Option<Timestamp>) -> bool {
+    last.is_none_or(|last| app.clock.now().since(last) >= MINUTE)
 }
 
 impl Authenticated {
@@ -80,6 +91,7 @@ impl fmt::Display for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ApiKey(id) => write!(f, "API key {id}"),
+            Self::NostrKey(key) => write!(f, "Nostr key {key}"),
         }
     }
 }

@@ -32,6 +32,7 @@ pub mod list_servers;
 pub mod look_up_node;
 pub mod measure;
 pub mod node_health;
+pub mod nostr_accounts;
 pub mod open_order;
 pub mod operator;
 pub mod place_order;

@@ -71,3 +71,8 @@ async fn erase_due(app: &App, tx: &mut Tx, now: Timestamp) -> Result<usize, Erro
 pub async fn forget_idempotency_keys(app: &App) -> Result<u64, Error> {
     Ok(app.store.forget_idempotency_keys(app.clock.now().plus_millis(-KEY_KEPT)).await?)
 }
+
+/// Signed requests of longer ago are too old to be taken anyway.
+pub async fn forget_nostr_requests(app: &App) -> Result<u64, Error> {
+    Ok(app.store.forget_nostr_requests(app.clock.now()).await?)
+}

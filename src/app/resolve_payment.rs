@@ -3,6 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::operator::By;
 use super::{App, Error};
 use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
@@ -52,7 +53,7 @@ pub async fn resolve_payment(app: &App, name: PaymentName, note: &Note) -> Resul
         return Err(Invalid::new(message).into());
     }
     tx.resolve_payment(id, note, now).await?;
-    let data = json!({ "outcome": payment.outcome.name(), "note": note.as_str() });
+    let data = By::Operator(Some(note)).tells(&json!({ "outcome": payment.outcome.name() }));
     tx.record(app.new_id(), EventType::PaymentResolved, Subject::Payment(id), &data, now).await?;
     let payment = tx.lock_payment(id).await?.ok_or(Error::NotFound(NO_SUCH_PAYMENT))?;
     tx.commit().await?;

@@ -10,7 +10,7 @@ use crate::domain::account::{Scope, StoredApiKey};
 use crate::domain::event::{EventType, Subject};
 use crate::store::Tx;
 
-const NO_SUCH_KEY: &str = "no API key has this id";
+pub const NO_SUCH_KEY: &str = "no API key has this id";
 
 /// Revokes a key; a repeat changes nothing.
 ///
@@ -23,11 +23,14 @@ pub async fn revoke_api_key(app: &App, id: Uuid, by: By<'_>) -> Result<Effect, E
     let mut tx = app.store.begin().await?;
     tx.lock_account(key.account).await?;
     if let By::Account(owner) = by {
-        check(&mut tx, &key, owner).await?;
+        check(&key, owner)?;
     }
     if !tx.revoke_api_key(id, now).await? {
         tx.rollback().await?;
         return Ok(Effect::Before);
+    }
+    if let By::Account(owner) = by {
+        keep_one_that_makes_keys(&mut tx, owner.account).await?;
     }
     let data = by.tells(&json!({ "apiKeyId": id, "name": key.name.as_str() }));
     let subject = Subject::Account(key.account);
@@ -37,7 +40,7 @@ pub async fn revoke_api_key(app: &App, id: Uuid, by: By<'_>) -> Result<Effect, E
 }
 
 /// Whether an owner may take this key away.
-async fn check(tx: &mut Tx, key: &StoredApiKey, owner: &Authenticated) -> Result<(), Error> {
+fn check(key: &StoredApiKey, owner: &Authenticated) -> Result<(), Error> {
     if key.account != owner.account {
         return Err(Error::NotFound(NO_SUCH_KEY));
     }
@@ -45,14 +48,16 @@ async fn check(tx: &mut Tx, key: &StoredApiKey, owner: &Authenticated) -> Result
     if !owner.scopes.contain(&key.scopes) {
         return Err(Error::Forbidden("this key has scopes that the credential has not".into()));
     }
-    let others = tx.good_api_keys(owner.account).await?;
-    let makes_keys = |other: &StoredApiKey| other.id != key.id && other.scopes.allow(Scope::Keys);
-    if key.scopes.allow(Scope::Keys) && !others.iter().any(makes_keys) {
-        return Err(Error::Conflict(LAST_CREDENTIAL.into()));
-    }
     Ok(())
 }
 
-/// Only the operator takes it away.
-const LAST_CREDENTIAL: &str = "this is the last credential by which the account can make others: make another one with \
-                               the scope `keys` first";
+/// Whether an account can still make credentials after one was taken away; if not, only the operator takes it away.
+pub async fn keep_one_that_makes_keys(tx: &mut Tx, account: Uuid) -> Result<(), Error> {
+    let makes_keys = tx.good_api_keys(account).await?.iter().any(|key| key.scopes.allow(Scope::Keys));
+    if makes_keys || tx.count_nostr_keys(account).await? > 0 {
+        return Ok(());
+    }
+    let message = "this is the last credential by which the account can make others: make another one with the scope \
+                   `keys` first";
+    Err(Error::Conflict(message.into()))
+}

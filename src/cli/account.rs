@@ -9,7 +9,7 @@ use super::listing::{Listed, Listing};
 use super::{ConfigFile, output};
 use crate::app::show_account::{ShownAccount, show_account};
 use crate::clock::Clock;
-use crate::domain::account::{Account, StoredApiKey};
+use crate::domain::account::{Account, StoredApiKey, StoredNostrKey};
 use crate::lifecycle;
 
 #[derive(Debug, Subcommand)]
@@ -83,9 +83,10 @@ impl Show {
     }
 }
 
-fn lines(shown: &ShownAccount) -> Vec<String> {
+pub fn lines(shown: &ShownAccount) -> Vec<String> {
     let mut lines = vec![format!("account       {} since {}", shown.account.id, shown.account.created_at)];
     lines.extend(shown.api_keys.iter().map(key_line));
+    lines.extend(shown.nostr_keys.iter().map(nostr_key_line));
     lines.extend(
         shown
             .subscriptions
@@ -94,6 +95,11 @@ fn lines(shown: &ShownAccount) -> Vec<String> {
     );
     lines.extend(event_lines(&shown.events));
     lines
+}
+
+fn nostr_key_line(stored: &StoredNostrKey) -> String {
+    let used = stored.last_used_at.map_or_else(|| "never used again".to_owned(), |at| format!("last used {at}"));
+    format!("Nostr key     {}: {used}", stored.key)
 }
 
 fn key_line(key: &StoredApiKey) -> String {

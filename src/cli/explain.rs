@@ -4,9 +4,10 @@
 use clap::Args;
 use uuid::Uuid;
 
-use super::{ConfigFile, output, subscription};
+use super::{ConfigFile, account, output, subscription};
 use crate::app::explain::{Explained, ExplainedOrphan, OrderName, explain, explain_orphan};
 use crate::app::find_subscription::SubscriptionName;
+use crate::app::show_account::show_account;
 use crate::app::show_subscription::show_subscription;
 use crate::app::{App, Error};
 use crate::clock::Clock;
@@ -25,8 +26,8 @@ use crate::lnd::{self, InvoiceState, NodeInvoice};
 pub struct Explain {
     #[command(flatten)]
     config: ConfigFile,
-    /// A payment hash (64 hexadecimal digits), the id of an order, a payment or a subscription, a customer's WireGuard
-    /// public key, or a server's id.
+    /// A payment hash (64 hexadecimal digits), the id of an order, a payment, a subscription or an account, a
+    /// customer's WireGuard public key, or a server's id.
     order: String,
 }
 
@@ -62,6 +63,11 @@ async fn tell_of_server(app: &App, server: &ServerId) -> anyhow::Result<Vec<Stri
 async fn tell(app: &App, name: OrderName) -> anyhow::Result<Vec<String>> {
     if let Some(orphan) = explain_orphan(app, name).await? {
         return Ok(orphan_lines(&orphan));
+    }
+    if let OrderName::Id(id) = name
+        && let Ok(shown) = show_account(app, id).await
+    {
+        return Ok(account::lines(&shown));
     }
     let same = match name {
         OrderName::Id(id) => SubscriptionName::Id(id),

@@ -3,6 +3,7 @@
 mod account;
 mod agent;
 mod api_key;
+mod audit;
 mod backup;
 mod config;
 mod db;
@@ -83,6 +84,9 @@ enum Command {
     /// Makes, lists and revokes the API keys of accounts.
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
+    /// Lists who did what by hand: operators, and owners with their credentials.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// What has to be said of the database after it was restored.
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -155,6 +159,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Subscription(subscription) => subscription.run().await,
         Command::Account(account) => account.run().await,
         Command::ApiKey(api_key) => api_key.run().await,
+        Command::Audit(audit) => audit.run().await,
         Command::Db(db) => db.run().await,
         Command::Openapi => openapi::run(),
         Command::Backup(backup) => backup.run().await,

@@ -69,6 +69,8 @@ pub struct Service {
     pub listen: SocketAddr,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How this service is reached, such as `https://shop.example`: what signed requests must name. None takes none.
+    pub origins: Vec<String>,
 }
 
 /// What is logged, and in which form.
@@ -209,6 +211,10 @@ pub struct Limits {
     pub status: Quota,
     /// All requests of one account by API keys, in place of those above.
     pub api_key: Quota,
+    /// The same for requests that are signed with a Nostr key.
+    pub nostr: Quota,
+    /// Accounts that are founded by a signed request.
+    pub new_account: Quota,
     /// Credentials that are not good.
     pub failed_authentication: Quota,
     pub node_lookup: Quota,
@@ -270,6 +276,8 @@ impl Default for Limits {
             claim: steady(30, 30),
             status: steady(30, 30),
             api_key: steady(600, 600),
+            nostr: steady(120, 120),
+            new_account: steady(10, 2),
             failed_authentication: steady(20, 20),
             node_lookup: steady(3, 3),
             node_lookup_in_all: steady(20, 60),

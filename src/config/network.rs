@@ -33,6 +33,29 @@ pub fn https_address(value: &Value) -> Result<String, Invalid> {
     }
 }
 
+/// A scheme, a host and perhaps a port, as browsers spell an origin: lowercase, without the scheme's own port and without
+/// a slash at the end.
+pub fn origin(value: &Value) -> Result<String, Invalid> {
+    let origin = text(value)?;
+    let (usual, authority) = match origin.split_once("://") {
+        Some(("https", authority)) => (":443", authority),
+        Some(("http", authority)) => (":80", authority),
+        _ => ("", ""),
+    };
+    let named = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => is_host_or_ipv6(host) && is_port(port),
+        _ => is_host_or_ipv6(authority),
+    };
+    let is_plain = !origin.bytes().any(|byte| byte.is_ascii_uppercase());
+    if named && is_plain && !authority.ends_with(usual) {
+        return Ok(origin.to_owned());
+    }
+    Err(Invalid::new(
+        "an origin is expected: http:// or https:// and a host in lowercase, with a port only where it is not the usual \
+         one, and nothing behind it",
+    ))
+}
+
 fn is_host_or_ipv6(host: &str) -> bool {
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     bracketed.map_or_else(|| is_name_or_ipv4(host), |inner| inner.parse::<Ipv6Addr>().is_ok())
@@ -57,6 +80,37 @@ mod tests {
         }
         for bad in ["", "de1.example.net:51820", "https://a.example", "::1", "a\nPostUp = reboot"] {
             assert!(host(&value(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_has_one_spelling() {
+        for good in [
+            "https://shop.example",
+            "http://abcdef.onion",
+            "http://127.0.0.1:8080",
+            "https://[::1]:8443",
+            "http://[::1]",
+        ] {
+            assert_eq!(origin(&value(good)), Ok(good.to_owned()), "{good}");
+        }
+        for bad in [
+            "",
+            "https://",
+            "shop.example",
+            "ftp://shop.example",
+            "https://shop.example/",
+            "https://shop.example/api",
+            "https://Shop.example",
+            "HTTPS://shop.example",
+            "https://shop.example:443",
+            "http://shop.example:80",
+            "https://shop.example:0",
+            "https://user@shop.example",
+            "https://shop.example?x",
+            "https://shop example",
+        ] {
+            assert!(origin(&value(bad)).is_err(), "{bad:?}");
         }
     }
 

@@ -10,9 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use toml::Value;
 
-use super::network::https_address;
+use super::network::{https_address, origin};
 use super::section::Section;
-use super::value::{duration, flag, name, networks, number, one_of, parsed, path, text};
+use super::value::{duration, flag, list, name, networks, number, one_of, parsed, path, text};
 use super::{
     Database, EgressRules, KeySource, Limits, Lnd, LndTrust, Log, LogFormat, MacaroonSource, Orders, Quota, SecretText,
     Service,
@@ -39,11 +39,13 @@ pub fn service(section: &mut Section<'_>, folder: &Path) -> (Service, PathBuf) {
     let name = section.optional("name", r#""wiretoll""#, name).unwrap_or_else(|| "wiretoll".to_owned());
     let listen = section.optional("listen", r#""127.0.0.1:8080""#, listen_address);
     let trusted_proxies = section.optional("trusted_proxies", r#"["127.0.0.1", "10.0.0.0/24"]"#, proxies);
+    let origins = section.optional("origins", r#"["https://shop.example"]"#, list(origin));
     let data_folder = section.optional("data_folder", r#""/var/lib/wiretoll""#, path).unwrap_or_default();
     let service = Service {
         name,
         listen: listen.unwrap_or_else(|| ([127, 0, 0, 1], 8080).into()),
         trusted_proxies: trusted_proxies.unwrap_or_default(),
+        origins: origins.unwrap_or_default(),
     };
     // `components` drops the `.` that says "here".
     (service, folder.join(data_folder).components().collect())
@@ -202,6 +204,8 @@ pub fn limits(section: &mut Section<'_>) -> Limits {
         claim: quota(section, "claim", standard.claim),
         status: quota(section, "status", standard.status),
         api_key: quota(section, "api_key", standard.api_key),
+        nostr: quota(section, "nostr", standard.nostr),
+        new_account: quota(section, "new_account", standard.new_account),
         failed_authentication: quota(section, "failed_authentication", standard.failed_authentication),
         node_lookup: quota(section, "node_lookup", standard.node_lookup),
         node_lookup_in_all: quota(section, "node_lookup_in_all", standard.node_lookup_in_all),

@@ -103,6 +103,14 @@ fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(seconds).map(Duration::from_secs)
 }
 
+/// A list of what a parser of one reads.
+pub fn list<T>(parse: impl Fn(&Value) -> Result<T, Invalid>) -> impl Fn(&Value) -> Result<Vec<T>, Invalid> {
+    move |value| match value {
+        Value::Array(list) => list.iter().map(&parse).collect(),
+        value => text(value)?.split(',').map(|item| parse(&Value::String(item.trim().to_owned()))).collect(),
+    }
+}
+
 /// Addresses and networks: a list, or text with commas between them. `everybody` says why a network of all addresses is
 /// none of them.
 pub fn networks(everybody: &'static str) -> impl Fn(&Value) -> Result<Vec<IpNet>, Invalid> {

@@ -12,6 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Invalid;
 use super::lightning::Network;
+use super::nip98::NostrKey;
 use super::time::Timestamp;
 
 const SECRET_LENGTH: usize = 32;
@@ -83,6 +84,16 @@ pub struct StoredApiKey {
     /// To the minute.
     pub last_used_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
+}
+
+/// A Nostr key that is an account's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredNostrKey {
+    pub key: NostrKey,
+    pub account: Uuid,
+    pub created_at: Timestamp,
+    /// To the minute.
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl Scope {

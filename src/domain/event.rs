@@ -49,6 +49,8 @@ pub enum EventType {
     AccountCreated,
     AccountApiKeyCreated,
     AccountApiKeyRevoked,
+    AccountNostrKeyAdded,
+    AccountNostrKeyRemoved,
     /// An owner showed the claim token of an order that was nobody's.
     OrderAdopted,
     /// With its founding order.
@@ -73,6 +75,18 @@ pub struct Event {
     pub sequence: i64,
     pub occurred_at: Timestamp,
     pub data: Value,
+}
+
+/// An event that somebody caused by hand, with who it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Act {
+    pub event: Event,
+    pub subject_kind: String,
+    pub subject_id: String,
+    /// `operator`, `agent` or `account`.
+    pub actor: String,
+    /// Whose credential it was done with.
+    pub account: Option<Uuid>,
 }
 
 impl EventType {
@@ -108,6 +122,8 @@ impl EventType {
             Self::AccountCreated => "account.created",
             Self::AccountApiKeyCreated => "account.api_key_created",
             Self::AccountApiKeyRevoked => "account.api_key_revoked",
+            Self::AccountNostrKeyAdded => "account.nostr_key_added",
+            Self::AccountNostrKeyRemoved => "account.nostr_key_removed",
             Self::OrderAdopted => "order.adopted",
             Self::SubscriptionAdopted => "subscription.adopted",
         }

@@ -12,6 +12,7 @@ pub mod interface_name;
 pub mod keys;
 pub mod lightning;
 pub mod money;
+pub mod nip98;
 pub mod node_address;
 pub mod note;
 pub mod order;

@@ -27,11 +27,19 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// 413 for a larger body, 408 for a slow one, 400 for anything that is not the object that `T` expects.
 pub async fn read<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, Error> {
+    let body = receive_within_bounds(request, payload).await?;
+    Ok(parse(&body)?)
+}
+
+/// A whole body, whatever is in it.
+///
+/// # Errors
+/// 413 for a larger one, 408 for a slow one.
+pub async fn receive_within_bounds(request: &HttpRequest, payload: Payload) -> Result<Bytes, Error> {
     if announced_length(request).is_some_and(|length| length > MAX_BODY as u64) {
         return Err(Error::too_large(MAX_BODY));
     }
-    let body = receive(payload, BODY_TIMEOUT).await?;
-    Ok(parse(&body)?)
+    receive(payload, BODY_TIMEOUT).await
 }
 
 async fn receive(payload: Payload, within: Duration) -> Result<Bytes, Error> {

@@ -31,6 +31,9 @@ pub struct RateLimits {
     pub status: Limiter,
     /// Of one account, whatever it asks for.
     pub api_key: Limiter,
+    pub nostr: Limiter,
+    /// Accounts that are founded by a signed request.
+    pub new_account: Limiter,
     pub failed_authentication: Limiter,
     pub node_lookup: Limiter,
     pub node_lookup_in_all: Limiter,
@@ -55,6 +58,8 @@ impl RateLimits {
             claim: Limiter::new(limits.claim),
             status: Limiter::new(limits.status),
             api_key: Limiter::new(limits.api_key),
+            nostr: Limiter::new(limits.nostr),
+            new_account: Limiter::new(limits.new_account),
             failed_authentication: Limiter::new(limits.failed_authentication),
             node_lookup: Limiter::new(limits.node_lookup),
             node_lookup_in_all: Limiter::new(limits.node_lookup_in_all),
@@ -64,9 +69,9 @@ impl RateLimits {
     /// Forgets every key whose bucket is full again; to be called about once a minute.
     pub fn forget_idle(&self) {
         let strangers = [&self.create, &self.check, &self.check_per_hash, &self.claim, &self.status];
-        let accounts = [&self.api_key, &self.failed_authentication];
+        let owners = [&self.api_key, &self.nostr, &self.new_account, &self.failed_authentication];
         let tools = [&self.node_lookup, &self.node_lookup_in_all];
-        for limiter in strangers.into_iter().chain(accounts).chain(tools) {
+        for limiter in strangers.into_iter().chain(owners).chain(tools) {
             limiter.buckets.retain_recent();
             limiter.buckets.shrink_to_fit();
         }

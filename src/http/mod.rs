@@ -38,7 +38,7 @@ use ipnet::IpNet;
 use tokio::sync::{Semaphore, watch};
 
 use crate::app::App;
-use crate::config::Limits;
+use crate::config::{Limits, Service};
 use client_address::AddressPrefix;
 use error::Error;
 use limits::RateLimits;
@@ -59,6 +59,8 @@ pub struct Shared {
     pub app: App,
     pub limits: Arc<RateLimits>,
     trusted_proxies: Arc<[IpNet]>,
+    /// What signed requests must name.
+    origins: Arc<[String]>,
     /// True, or closed, when the server stops.
     stopping: watch::Receiver<bool>,
     watchers: Arc<Semaphore>,
@@ -66,11 +68,12 @@ pub struct Shared {
 
 impl Shared {
     /// `stopping` becomes true before the server is asked to stop: an open event stream would hold it up.
-    pub fn new(app: App, limits: &Limits, trusted_proxies: &[IpNet], stopping: watch::Receiver<bool>) -> Self {
+    pub fn new(app: App, limits: &Limits, service: &Service, stopping: watch::Receiver<bool>) -> Self {
         Self {
             app,
             limits: Arc::new(RateLimits::new(limits)),
-            trusted_proxies: trusted_proxies.into(),
+            trusted_proxies: service.trusted_proxies.as_slice().into(),
+            origins: service.origins.as_slice().into(),
             stopping,
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
         }
@@ -128,6 +131,7 @@ pub fn application(
         .configure(openapi::routes)
         .default_service(web::to(routing::no_such_path))
         // The last one is the outermost.
+        .wrap(from_fn(auth::signed::hash_body))
         .wrap(from_fn(panics::caught))
         .wrap(cors::policy())
         .wrap(from_fn(routing::json_errors))

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::ServiceConfig;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -27,6 +27,13 @@ use super::{account, operations, routing, subscriptions as s, tools as t};
         s::renew::renew,
         s::status::status,
         s::bandwidth_reset::bandwidth_reset,
+        account::show::show,
+        account::api_keys::list,
+        account::api_keys::create,
+        account::api_keys::revoke,
+        account::nostr_keys::list,
+        account::nostr_keys::add,
+        account::nostr_keys::remove,
         account::adopt::adopt,
         t::node_lookup::node_lookup,
         operations::live,
@@ -54,6 +61,9 @@ impl Modify for Credentials {
             .description(Some("An API key: `sk_live_...`, or `sk_test_...` anywhere but on mainnet"));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("apiKey", SecurityScheme::Http(api_key.build()));
+        let event = "`Nostr` and a signed event in base64 (NIP-98): kind 27235, `u` the exact URL, `method`, and `payload` where there is a body";
+        let nostr = ApiKeyValue::with_description("Authorization", event);
+        components.add_security_scheme("nostr", SecurityScheme::ApiKey(ApiKey::Header(nostr)));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::subscriptions;
 
 /// The routes that are told apart, as the `OpenAPI` document spells them. Whatever else is asked for is `other`.
-pub const ROUTES: [&str; 14] = [
+pub const ROUTES: [&str; 19] = [
     "other",
     "/api/public/v1/servers",
     "/api/public/v1/subscription/create",
@@ -18,6 +18,11 @@ pub const ROUTES: [&str; 14] = [
     "/docs/",
     "/api/v1/account/adopt",
     "/api/public/v1/tools/node-lookup",
+    "/api/v1/account",
+    "/api/v1/account/api-keys",
+    "/api/v1/account/api-keys/{id}",
+    "/api/v1/account/nostr-keys",
+    "/api/v1/account/nostr-keys/{publicKey}",
 ];
 
 /// The place of a path among [`ROUTES`].
@@ -34,9 +39,19 @@ pub fn route_of(path: &str) -> usize {
             _ => 0,
         };
     }
-    // Every other path is its own name; whatever is below the page's is the page's.
-    let path = if path.starts_with("/docs/") { "/docs/" } else { path };
+    // Every other path is its own name, or the one of its kind; whatever is below the page's is the page's.
+    let path = match path {
+        path if path.starts_with("/docs/") => "/docs/",
+        path if is_item(path, "/api/v1/account/api-keys/") => "/api/v1/account/api-keys/{id}",
+        path if is_item(path, "/api/v1/account/nostr-keys/") => "/api/v1/account/nostr-keys/{publicKey}",
+        path => path,
+    };
     ROUTES.iter().position(|route| *route == path).unwrap_or_default()
+}
+
+/// One of a list, and nothing below it.
+fn is_item(path: &str, list: &str) -> bool {
+    path.strip_prefix(list).is_some_and(|item| !item.is_empty() && !item.contains('/'))
 }
 
 #[cfg(test)]
@@ -48,7 +63,8 @@ mod tests {
     fn every_path_of_the_document_has_a_route_of_its_own() {
         let document: serde_json::Value = serde_json::from_str(&openapi::document().unwrap()).unwrap();
         for path in document["paths"].as_object().unwrap().keys() {
-            let asked = path.replace("{paymentHash}", &"ab".repeat(32));
+            let asked =
+                path.replace("{paymentHash}", &"ab".repeat(32)).replace("{id}", "1").replace("{publicKey}", "1");
             assert_eq!(ROUTES[route_of(&asked)], path);
         }
     }

@@ -29,6 +29,31 @@ where
     web::resource(path).route(web::post().to(handler)).default_service(web::to(async || refuse_method("POST")))
 }
 
+/// A path that is read, or posted to.
+pub fn get_and_post<F, G, Read, Posted>(path: &str, read: F, posted: G) -> Resource
+where
+    F: Handler<Read>,
+    Read: FromRequest + 'static,
+    F::Output: Responder + 'static,
+    G: Handler<Posted>,
+    Posted: FromRequest + 'static,
+    G::Output: Responder + 'static,
+{
+    let reading = web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(read);
+    let other = web::to(async || refuse_method("GET, HEAD, POST"));
+    web::resource(path).route(reading).route(web::post().to(posted)).default_service(other)
+}
+
+/// A path whose thing can be deleted.
+pub fn delete<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path).route(web::delete().to(handler)).default_service(web::to(async || refuse_method("DELETE")))
+}
+
 fn refuse_method(allow: &'static str) -> Result<&'static str, Error> {
     Err(Error::method_not_allowed(allow))
 }

@@ -68,7 +68,13 @@ impl Instance {
         tx.sync_server(&app.shop.servers[0], ISSUED).await.unwrap();
         tx.commit().await.unwrap();
         let (stop, stopping) = watch::channel(false);
-        let shared = Shared::new(app, &limits, &["127.0.0.0/8".parse().unwrap()], stopping);
+        let service = config::Service {
+            name: "wiretoll".into(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+            origins: Vec::new(),
+        };
+        let shared = Shared::new(app, &limits, &service, stopping);
         Self { shared, stop, _folder: folder }
     }
 
@@ -225,6 +231,8 @@ fn tight() -> Limits {
         claim: two,
         status: two,
         api_key: two,
+        nostr: two,
+        new_account: two,
         failed_authentication: two,
         node_lookup: two,
         node_lookup_in_all: two,

@@ -235,8 +235,7 @@ impl Running {
         let lock = database_lock::lock(&config.database)?;
         let app = open(config, clock).await?;
         let (stopper, stop) = stop::channel();
-        let shared =
-            Shared::new(app.clone(), &config.limits, &config.service.trusted_proxies, stop.clone().into_receiver());
+        let shared = Shared::new(app.clone(), &config.limits, &config.service, stop.clone().into_receiver());
         let limits = Arc::clone(&shared.limits);
         let (address, server) = listen(config.service.listen, shared, payer)?;
         let handle = server.handle();

@@ -19,6 +19,8 @@ macro_rules! select_api_keys {
     };
 }
 
+const GOOD_API_KEYS: &str = select_api_keys!("WHERE account_id = $1 AND revoked_at IS NULL ORDER BY id");
+
 /// Which API keys to list.
 #[derive(Debug, Clone, Default)]
 pub struct ApiKeyFilter {
@@ -56,6 +58,12 @@ impl Store {
     pub async fn api_key(&self, id: Uuid) -> Result<Option<StoredApiKey>> {
         let query = sqlx::query(select_api_keys!("WHERE id = $1")).bind(id.to_string());
         query.optional_from(&self.reader).await?.as_ref().map(api_key_from).transpose()
+    }
+
+    /// An account's keys that were not revoked, the oldest first.
+    pub async fn good_api_keys(&self, account: Uuid) -> Result<Vec<StoredApiKey>> {
+        let rows = sqlx::query(GOOD_API_KEYS).bind(account.to_string()).all_from(&self.reader).await?;
+        rows.iter().map(api_key_from).collect()
     }
 
     /// API keys, the newest first: ids grow with time.
@@ -109,10 +117,7 @@ impl Tx {
 
     /// The account's keys that were not revoked; its row must be locked.
     pub async fn good_api_keys(&mut self, account: Uuid) -> Result<Vec<StoredApiKey>> {
-        let rows = sqlx::query(select_api_keys!("WHERE account_id = $1 AND revoked_at IS NULL ORDER BY id"))
-            .bind(account.to_string())
-            .fetch_all(&mut *self.inner)
-            .await?;
+        let rows = sqlx::query(GOOD_API_KEYS).bind(account.to_string()).fetch_all(&mut *self.inner).await?;
         rows.iter().map(api_key_from).collect()
     }
 

@@ -8,7 +8,7 @@ use super::connections::Ask as _;
 use super::row::Record;
 use super::{Result, Store, Tx};
 use crate::domain::Invalid;
-use crate::domain::event::{Event, EventType, SCHEMA_VERSION, Subject};
+use crate::domain::event::{Act, Event, EventType, SCHEMA_VERSION, Subject};
 use crate::domain::time::Timestamp;
 
 impl Store {
@@ -23,6 +23,39 @@ impl Store {
         .all_from(&self.reader)
         .await?;
         rows.iter().map(event_from).collect()
+    }
+}
+
+/// Which acts to list.
+#[derive(Debug, Clone, Default)]
+pub struct ActFilter {
+    pub since: Option<Timestamp>,
+    /// The id of what it was done to.
+    pub about: Option<String>,
+    pub actor: Option<String>,
+    pub account: Option<Uuid>,
+    /// The last act of the page before.
+    pub before: Option<Uuid>,
+    pub at_most: u32,
+}
+
+impl Store {
+    /// What somebody did, the newest first: ids grow with time.
+    pub async fn acts(&self, filter: &ActFilter) -> Result<Vec<Act>> {
+        let rows = sqlx::query(
+            "SELECT id, type, subject_kind, subject_id, sequence, occurred_at, data, actor, actor_account_id FROM events \
+             WHERE actor IS NOT NULL AND ($1 IS NULL OR actor = $1) AND ($2 IS NULL OR actor_account_id = $2) \
+             AND ($3 IS NULL OR subject_id = $3) AND occurred_at >= $4 AND id < $5 ORDER BY id DESC LIMIT $6",
+        )
+        .bind(filter.actor.as_deref())
+        .bind(filter.account.map(|id| id.to_string()))
+        .bind(filter.about.as_deref())
+        .bind(filter.since.unwrap_or(Timestamp::EPOCH).millis())
+        .bind(filter.before.unwrap_or(Uuid::max()).to_string())
+        .bind(i64::from(filter.at_most))
+        .all_from(&self.reader)
+        .await?;
+        rows.iter().map(act_from).collect()
     }
 }
 
@@ -59,6 +92,17 @@ impl Tx {
 /// Who did it, as a verb wrote it into the data: kept in columns, too, so that it can be searched for.
 fn said<'d>(data: &'d Value, key: &str) -> Option<&'d str> {
     data.get(key).and_then(Value::as_str)
+}
+
+fn act_from(row: &AnyRow) -> Result<Act> {
+    let record = Record::new("events", row);
+    Ok(Act {
+        event: event_from(row)?,
+        subject_kind: record.text("subject_kind")?,
+        subject_id: record.text("subject_id")?,
+        actor: record.text("actor")?,
+        account: record.optional_id("actor_account_id")?,
+    })
 }
 
 fn event_from(row: &AnyRow) -> Result<Event> {

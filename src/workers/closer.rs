@@ -32,6 +32,7 @@ async fn end_for_good(app: &App) {
     report("holds", release::release_ended_holds(app).await);
     report("private keys", release::erase_private_keys(app).await);
     report("idempotency keys", release::forget_idempotency_keys(app).await);
+    report("signed requests", release::forget_nostr_requests(app).await);
 }
 
 fn report<T>(what: &'static str, done: Result<T, Error>) {

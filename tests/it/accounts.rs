@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wiretoll::app::create_api_key::{KeyOwner, MadeApiKey, NewApiKey, create_api_key};
@@ -12,6 +13,7 @@ use wiretoll::domain::account::{ApiKey, KeyName, Mode, Scopes};
 use wiretoll::domain::event::Subject;
 use wiretoll::domain::note::Note;
 
+use crate::nostr::{ORIGIN, Signer};
 use crate::on_both_databases;
 use crate::shop::{API, On, Shop, a_key};
 
@@ -28,9 +30,16 @@ on_both_databases!(
     an_account_has_its_own_limits_and_failures_count_for_the_address,
     the_last_use_of_a_key_is_kept_to_the_minute,
     who_did_it_stays_in_the_events,
+    an_owner_makes_lists_and_revokes_keys,
+    no_key_shuts_its_account_out,
+    an_account_has_so_many_keys_and_no_more,
+    a_nostr_key_is_added_by_who_has_it_and_removed,
 );
 
 const CREATE: &str = "/api/public/v1/subscription/create";
+const ACCOUNT: &str = "/api/v1/account";
+const KEYS: &str = "/api/v1/account/api-keys";
+const NOSTR_KEYS: &str = "/api/v1/account/nostr-keys";
 const ADOPT: &str = "/api/v1/account/adopt";
 
 fn bearer(made: &MadeApiKey) -> String {
@@ -249,4 +258,93 @@ async fn who_did_it_stays_in_the_events(on: On) {
     assert_eq!(adopted.data["byAccount"], json!(owner.stored.account));
     assert_eq!(adopted.data["byCredential"], format!("API key {}", owner.stored.id));
     assert!(!format!("{events:?}").contains(&owner.key.expose()));
+}
+
+/// A path with a credential; the body of the answer.
+async fn ask(shop: &Shop, method: Method, path: &str, credential: &str, body: Option<Value>) -> (u16, Value) {
+    let body = body.map(|body| body.to_string());
+    let reply = shop.send(&method, path, Some(credential), body.as_deref()).await;
+    (reply.status, reply.body)
+}
+
+async fn an_owner_makes_lists_and_revokes_keys(on: On) {
+    let shop = Shop::open(on).await;
+    let owner = an_owner(&shop, "keys orders").await;
+    let credential = bearer(&owner);
+    let key_with = async |scopes: Value| {
+        ask(&shop, Method::POST, KEYS, &credential, Some(json!({ "name": "one", "scopes": scopes }))).await
+    };
+    assert_eq!(key_with(json!(["webhooks"])).await.0, 403, "a scope that the key has not");
+    for bad in [json!([]), json!(["everything"]), json!("orders")] {
+        assert_eq!(key_with(bad).await.0, 400);
+    }
+    let (status, made) = key_with(json!(["orders"])).await;
+    assert_eq!((status, &made["scopes"]), (200, &json!(["orders"])), "{made}");
+    let key = made["key"].as_str().unwrap();
+    assert_eq!(shop.post_as(&format!("Bearer {key}"), CREATE, one_month()).await.status, 200);
+    let (_, listed) = ask(&shop, Method::GET, KEYS, &credential, None).await;
+    assert_eq!(listed["apiKeys"].as_array().unwrap().len(), 2);
+    assert!(!listed.to_string().contains(&key[16..]), "a list shows no key");
+    let (_, account) = ask(&shop, Method::GET, ACCOUNT, &format!("Bearer {key}"), None).await;
+    assert_eq!((&account["id"], &account["credentialId"]), (&json!(owner.stored.account), &made["id"]));
+    assert_eq!((&account["apiKeys"], &account["nostrKeys"]), (&json!(2), &json!(0)));
+    let path = format!("{KEYS}/{}", made["id"].as_str().unwrap());
+    for _ in 0..2 {
+        assert_eq!(ask(&shop, Method::DELETE, &path, &credential, None).await.0, 204);
+    }
+    assert_eq!(shop.post_as(&format!("Bearer {key}"), CREATE, one_month()).await.status, 401);
+}
+
+async fn no_key_shuts_its_account_out(on: On) {
+    let shop = Shop::open(on).await;
+    let (owner, other) = (an_owner(&shop, "admin").await, an_owner(&shop, "admin").await);
+    let less = a_key_for(&shop, KeyOwner::Account(owner.stored.account), "keys").await;
+    let revoke = async |by: &MadeApiKey, key: &MadeApiKey| {
+        ask(&shop, Method::DELETE, &format!("{KEYS}/{}", key.stored.id), &bearer(by), None).await.0
+    };
+    assert_eq!(revoke(&other, &owner).await, 404, "another account's");
+    assert_eq!(revoke(&less, &owner).await, 403, "it has more scopes");
+    assert_eq!(revoke(&owner, &less).await, 204);
+    assert_eq!(revoke(&owner, &owner).await, 409, "the last one");
+    assert_eq!(ask(&shop, Method::GET, ACCOUNT, &bearer(&owner), None).await.0, 200);
+}
+
+async fn an_account_has_so_many_keys_and_no_more(on: On) {
+    let shop = Shop::open(on).await;
+    let owner = an_owner(&shop, "keys").await;
+    for _ in 1..100 {
+        a_key_for(&shop, KeyOwner::Account(owner.stored.account), "orders").await;
+    }
+    let body = Some(json!({ "name": "one", "scopes": ["keys"] }));
+    assert_eq!(ask(&shop, Method::POST, KEYS, &bearer(&owner), body).await.0, 409);
+}
+
+async fn a_nostr_key_is_added_by_who_has_it_and_removed(on: On) {
+    let shop = Shop::open_with(on, |config| config.service.origins = vec![ORIGIN.into()]).await;
+    let owner = an_owner(&shop, "admin").await;
+    let (signer, account) = (Signer::new(), owner.stored.account.to_string());
+    let add =
+        async |by: &str, event: String| ask(&shop, Method::POST, NOSTR_KEYS, by, Some(json!({ "event": event }))).await;
+    let now = shop.clock.now();
+    let proof = |about: &str| signer.event("POST", NOSTR_KEYS, Some(about.as_bytes()), now);
+    // What was signed for another account, or for any other purpose, adds nothing.
+    for event in [proof("another account"), signer.event("POST", NOSTR_KEYS, None, now), "e30=".into()] {
+        assert_eq!(add(&bearer(&owner), event).await.0, 401);
+    }
+    let good = proof(&account);
+    let (status, keys) = add(&bearer(&owner), good.clone()).await;
+    assert_eq!((status, &keys["nostrKeys"][0]["publicKey"]), (200, &json!(signer.public_key().to_string())), "{keys}");
+    assert_eq!(add(&bearer(&owner), good).await.0, 401, "an event is taken once");
+    let header = |method: &str, path: &str| signer.header(method, path, None, now);
+    let (_, shown) = ask(&shop, Method::GET, ACCOUNT, &header("GET", ACCOUNT), None).await;
+    assert_eq!((shown["id"].as_str(), shown["credential"].as_str()), (Some(account.as_str()), Some("nostrKey")));
+    let other = an_owner(&shop, "admin").await;
+    let theirs = proof(&other.stored.account.to_string());
+    assert_eq!(add(&bearer(&other), theirs).await.0, 409, "it is one account's");
+    let path = format!("{NOSTR_KEYS}/{}", signer.public_key());
+    assert_eq!(ask(&shop, Method::DELETE, &path, &bearer(&other), None).await.0, 404);
+    assert_eq!(ask(&shop, Method::DELETE, &path, &header("DELETE", &path), None).await.0, 204);
+    let (_, founded) = ask(&shop, Method::GET, ACCOUNT, &header("GET", ACCOUNT), None).await;
+    assert_ne!(founded["id"].as_str(), Some(account.as_str()), "it founds an account of its own");
+    assert_eq!(ask(&shop, Method::DELETE, &path, &header("DELETE", &path), None).await.0, 409, "the last one");
 }

@@ -254,6 +254,24 @@ impl<N: Node> Shop<N> {
         Reply::read(request.send().await.unwrap()).await
     }
 
+    /// Any request, with these bytes and an `Authorization` header, or without.
+    pub async fn send(
+        &self,
+        method: &reqwest::Method,
+        path: &str,
+        credential: Option<&str>,
+        body: Option<&str>,
+    ) -> Reply {
+        let mut request = self.client.request(method.clone(), self.url(path));
+        if let Some(credential) = credential {
+            request = request.header("Authorization", credential);
+        }
+        if let Some(body) = body {
+            request = request.body(body.to_owned());
+        }
+        Reply::read(request.send().await.unwrap()).await
+    }
+
     /// With an `Authorization` header.
     pub async fn post_as(&self, credential: &str, path: &str, body: Value) -> Reply {
         let request = self.client.post(self.url(path)).header("Authorization", credential).json(&body);

@@ -55,7 +55,7 @@ fn a_bandwidth_reset_has_the_contract_s_terms_where_there_is_a_rate_for_them() {
 #[test]
 fn every_setting_is_read_to_its_own_place() {
     let text = r#"
-        service = { name = "Tolls", listen = "[::1]:80", trusted_proxies = ["10.0.0.1", "fd00::/8"], data_folder = "/data" }
+        service = { name = "Tolls", listen = "[::1]:80", trusted_proxies = ["10.0.0.1", "fd00::/8"], origins = ["https://a.example"], data_folder = "/data" }
         log = { format = "json", level = "debug" }
         metrics.listen = "[::1]:9273"
         database.url = "sqlite:orders.db"
@@ -71,6 +71,7 @@ fn every_setting_is_read_to_its_own_place() {
     "#;
     let config = parse(text).unwrap();
     assert_eq!(config.service.trusted_proxies.len(), 2);
+    assert_eq!(config.service.origins, ["https://a.example"]);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, tracing::Level::DEBUG));
     assert_eq!(config.metrics, Some("[::1]:9273".parse().unwrap()));
     assert_eq!(config.database, Database::Sqlite(PathBuf::from("/data/orders.db")));
@@ -166,6 +167,13 @@ fn nothing_that_reaches_a_customer_s_file_can_begin_a_line_in_it() {
     assert_edges("servers[0].city", &["São Paulo", &longest], &wrong, city);
     let name = |value: &str| least_and(&format!("[service]\nname = \"{value}\""));
     assert_edges("service.name", &["Tolls & Co."], &["", "a\\nb"], name);
+}
+
+#[test]
+fn origins_are_a_list_of_them() {
+    let file = |value: &str| least_and(&format!("[service]\norigins = {value}"));
+    let right = ["[]", "['https://a.example']", "'https://a.example, http://b.onion'"];
+    assert_edges("service.origins", &right, &["['https://a.example/']", "['a.example']", "[1]", "1", "''"], file);
 }
 
 #[test]

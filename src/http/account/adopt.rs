@@ -40,7 +40,7 @@ pub struct AdoptResponse {
 /// cannot be adopted.
 #[utoipa::path(
     post, path = "/api/v1/account/adopt", tag = "account", operation_id = "adoptOrder",
-    security(("apiKey" = [])),
+    security(("apiKey" = []), ("nostr" = [])),
     request_body = AdoptRequest,
     responses(
         (status = 200, body = AdoptResponse),

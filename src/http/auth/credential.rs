@@ -3,13 +3,15 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
+use super::{nostr, signed};
 use crate::app::App;
-use crate::app::authenticate::{Authenticated, authenticate_api_key};
+use crate::app::authenticate::{Authenticated, Credential, authenticate_api_key};
 use crate::domain::account::ApiKey;
 use crate::http::Shared;
 use crate::http::error::Error;
 
-const NOT_A_CREDENTIAL: &str = "Authorization must be `Bearer` and an API key, once";
+const NOT_A_CREDENTIAL: &str =
+    "Authorization must be `Bearer` and an API key, or `Nostr` and a signed event (NIP-98), once";
 
 /// The owner behind a request; none where it carries no credential at all.
 ///
@@ -20,23 +22,30 @@ pub async fn owner_of(shared: &Shared, request: &HttpRequest) -> Result<Option<A
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let Some(header) = headers.next() else { return Ok(None) };
     let header = header.to_str().ok().filter(|_| headers.next().is_none());
-    let owner = match header {
-        Some(header) => authenticate(&shared.app, header).await,
-        None => Err(Error::unauthorized(NOT_A_CREDENTIAL)),
-    };
+    let owner = authenticate(shared, request, header.unwrap_or_default()).await;
     if owner.as_ref().is_err_and(Error::is_unauthorized) {
         shared.limits.failed_authentication.admit(shared.client(request))?;
     }
     let owner = owner?;
-    shared.limits.api_key.admit(owner.account)?;
+    let limit = match owner.credential {
+        Credential::ApiKey(_) => &shared.limits.api_key,
+        Credential::NostrKey(_) => &shared.limits.nostr,
+    };
+    limit.admit(owner.account)?;
     Ok(Some(owner))
 }
 
-async fn authenticate(app: &App, header: &str) -> Result<Authenticated, Error> {
-    let (scheme, credential) = header.split_once(' ').unwrap_or((header, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Error::unauthorized(NOT_A_CREDENTIAL));
+async fn authenticate(shared: &Shared, request: &HttpRequest, header: &str) -> Result<Authenticated, Error> {
+    match header.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => by_api_key(&shared.app, key.trim()).await,
+        _ => match signed::event_of(header) {
+            Some(event) => nostr::owner_of(shared, request, event).await,
+            None => Err(Error::unauthorized(NOT_A_CREDENTIAL)),
+        },
     }
-    let key = ApiKey::parse(credential.trim()).map_err(|invalid| Error::unauthorized(invalid.0))?;
+}
+
+async fn by_api_key(app: &App, key: &str) -> Result<Authenticated, Error> {
+    let key = ApiKey::parse(key).map_err(|invalid| Error::unauthorized(invalid.0))?;
     Ok(authenticate_api_key(app, &key).await?)
 }

@@ -3,6 +3,9 @@
 //! [`Permit<Keys>`] is there only where a good credential with that scope came with the request; [`OptionalPermit`] also
 //! where none came. One that is not good is refused in both: nobody is taken for a stranger who meant to be known.
 
+pub mod nostr;
+pub mod signed;
+
 mod credential;
 
 use std::future::Future;
@@ -18,11 +21,12 @@ use super::error::Error;
 use crate::app::authenticate::Authenticated;
 use crate::domain::account::Scope;
 
-const NO_CREDENTIAL: &str = "this needs a credential: send `Authorization: Bearer sk_live_...`";
+const NO_CREDENTIAL: &str = "this needs a credential: send `Authorization: Bearer` with an API key, or \
+                             `Authorization: Nostr` with a signed event (NIP-98)";
 
 /// A scope as a type.
 pub trait Permission: 'static {
-    const SCOPE: Scope;
+    const SCOPE: Option<Scope>;
 }
 
 macro_rules! permissions {
@@ -32,13 +36,21 @@ macro_rules! permissions {
             pub enum $name {}
 
             impl Permission for $name {
-                const SCOPE: Scope = Scope::$name;
+                const SCOPE: Option<Scope> = Some(Scope::$name);
             }
         )+
     };
 }
 
 permissions!(Orders, Subscriptions, Referrals, Webhooks, Keys, Admin);
+
+/// Whatever the credential is good for.
+#[derive(Debug)]
+pub enum AnyScope {}
+
+impl Permission for AnyScope {
+    const SCOPE: Option<Scope> = None;
+}
 
 /// An owner whose credential has the scope.
 #[derive(Debug)]
@@ -76,7 +88,7 @@ impl<P: Permission> OptionalPermit<P> {
     async fn extract(request: HttpRequest) -> Result<Self, Error> {
         let shared = request.app_data::<Data<Shared>>().ok_or_else(Error::internal)?;
         let Some(owner) = credential::owner_of(shared, &request).await? else { return Ok(Self(None)) };
-        owner.check(P::SCOPE)?;
+        P::SCOPE.map_or(Ok(()), |scope| owner.check(scope))?;
         Ok(Self(Some(Permit { owner, scope: PhantomData })))
     }
 

@@ -51,7 +51,7 @@ pub struct BandwidthResetResponse {
 /// `serverId` is ignored. An unpaid one counts among those of the month until its invoice has expired.
 #[utoipa::path(
     post, path = "/api/public/v1/subscription/bandwidth-reset", tag = "subscriptions", operation_id = "resetBandwidth",
-    security((), ("apiKey" = [])),
+    security((), ("apiKey" = []), ("nostr" = [])),
     request_body = BandwidthResetRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "A UUID, made afresh for each purchase, or with a credential any text of 1 to 255 characters; kept for 24 hours")),
     responses(

@@ -129,7 +129,7 @@ pub struct ClaimedPeer {
 /// The first claim binds the key; every later claim with the same proof gets the same answer.
 #[utoipa::path(
     post, path = "/api/public/v1/subscription/claim", tag = "subscriptions", operation_id = "claimSubscription",
-    security((), ("apiKey" = [])),
+    security((), ("apiKey" = []), ("nostr" = [])),
     request_body = ClaimRequest,
     responses(
         (status = 200, body = ClaimResponse),

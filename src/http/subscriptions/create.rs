@@ -59,7 +59,7 @@ pub struct CreateResponse {
 /// the same order instead of a second one.
 #[utoipa::path(
     post, path = "/api/public/v1/subscription/create", tag = "subscriptions", operation_id = "createSubscription",
-    security((), ("apiKey" = [])),
+    security((), ("apiKey" = []), ("nostr" = [])),
     request_body = CreateRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "A UUID, made afresh for each purchase, or with a credential any text of 1 to 255 characters; kept for 24 hours")),
     responses(

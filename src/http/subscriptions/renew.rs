@@ -50,7 +50,7 @@ pub struct RenewResponse {
 /// Address, port and key stay as they are. Anybody who knows the public key may renew; a `serverId` is ignored.
 #[utoipa::path(
     post, path = "/api/public/v1/subscription/renew", tag = "subscriptions", operation_id = "renewSubscription",
-    security((), ("apiKey" = [])),
+    security((), ("apiKey" = []), ("nostr" = [])),
     request_body = RenewRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "A UUID, made afresh for each purchase, or with a credential any text of 1 to 255 characters; kept for 24 hours")),
     responses(

@@ -31,6 +31,16 @@ async fn an_unknown_path_and_a_wrong_method_are_json() {
 }
 
 #[actix_web::test]
+async fn a_test_key_is_refused_on_mainnet() {
+    let instance = Instance::start().await;
+    let key = format!("Bearer sk_test_{}", "0a".repeat(32));
+    let request = TestRequest::post().uri("/api/public/v1/subscription/create").insert_header(("Authorization", key));
+    let answer = instance.send(request.set_payload(r#"{"serverId":"eu-de","duration":1}"#)).await;
+    assert_eq!((answer.status, answer.error().as_str()), (401, "ERR_UNAUTHORIZED"));
+    assert!(answer.body.contains("test keys (sk_test_) are refused on mainnet"), "{}", answer.body);
+}
+
+#[actix_web::test]
 async fn a_panic_is_a_json_500_that_browsers_may_read() {
     let instance = Instance::start().await;
     let answer = instance.send(TestRequest::get().uri("/panic").insert_header(("Origin", "https://a.example"))).await;
@@ -84,7 +94,7 @@ async fn a_refused_preflight_is_json_too() {
     let request = TestRequest::with_uri("/api/public/v1/servers")
         .method(Method::OPTIONS)
         .insert_header(("Origin", "https://a.example"))
-        .insert_header(("Access-Control-Request-Method", "DELETE"));
+        .insert_header(("Access-Control-Request-Method", "PATCH"));
     let answer = instance.send(request).await;
     assert_eq!((answer.status, answer.error().as_str()), (400, "ERR_INVALID_INPUT"));
 }
@@ -166,7 +176,12 @@ async fn the_document_describes_every_path_and_the_page_needs_no_internet() {
       "/api/public/v1/subscription/{paymentHash}",
       "/api/public/v1/subscription/{paymentHash}/events",
       "/api/public/v1/tools/node-lookup",
+      "/api/v1/account",
       "/api/v1/account/adopt",
+      "/api/v1/account/api-keys",
+      "/api/v1/account/api-keys/{id}",
+      "/api/v1/account/nostr-keys",
+      "/api/v1/account/nostr-keys/{publicKey}",
       "/health/live",
       "/health/ready"
     ]
