@@ -23,7 +23,7 @@ use crate::domain::keys::{PrivateKey, PublicKey};
 use crate::domain::peer_diff::{PeerStatus, diff};
 use crate::domain::server::{GATEWAY_PINGED_BY_CLIENTS, gateway, gateway6};
 use crate::domain::time::Timestamp;
-use crate::netfilter::{self, Customer, CustomerChange, Firewall};
+use crate::netfilter::{self, Customer, CustomerChange, Firewall, Rules};
 use crate::wireguard::interface::{self, Interface, Settings};
 
 /// What the kernel takes under a link of 1,500 bytes.
@@ -40,7 +40,7 @@ pub struct Server {
     /// None before the first look, and after a failure: then everything is looked at.
     standing: Option<Standing>,
     /// What the firewall's rules were when they were made: of what others do to them nothing else tells.
-    rules: Option<String>,
+    rules: Option<Rules>,
     /// Which life of the firewall's counters is running.
     counter_run: Uuid,
     /// Addresses whose flows are still to be forgotten.

@@ -2,9 +2,11 @@
 //!
 //! Read here and not by `netlink-packet-netfilter`, which leaves out what a counter says.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use netlink_packet_core::{DecodeError, NetlinkDeserializable, NetlinkHeader, NlaBuffer, NlasIterator, parse_u64_be};
+use netlink_packet_netfilter::NetfilterMessage;
 use netlink_packet_netfilter::nftables::{NfTablesMessage, SetElementList, SetElementMessage};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use rustix::io::Errno;
@@ -15,7 +17,7 @@ use super::transaction::of_table;
 use crate::netlink::{self, Netlink};
 
 /// What stands before the attributes: family, version, and a number that means nothing here.
-const HEADER: usize = 4;
+pub const HEADER: usize = 4;
 const LIST_ELEMENTS: u16 = 3;
 const ELEMENT_KEY: u16 = 1;
 const ELEMENT_DATA: u16 = 2;
@@ -50,18 +52,32 @@ impl Sets {
 
     /// None where there is no such set, and so no table of ours.
     pub async fn read(&mut self, set: &str) -> Result<Option<Vec<Listed>>, Error> {
-        for _ in 0..ATTEMPTS {
-            let attributes = vec![SetElementList::Table(TABLE.to_owned()), SetElementList::Set(set.to_owned())];
-            let asked = of_table(NfTablesMessage::GetSetElement(SetElementMessage { attributes }));
-            match self.0.dump("list what customers may", asked).await {
-                Ok(pages) => return Ok(Some(pages.into_iter().flat_map(|Page(elements)| elements).collect())),
-                Err(error) if error.is(Errno::NOENT) => return Ok(None),
-                Err(netlink::Error::Torn) => {}
-                Err(error) => return Err(error.into()),
-            }
+        let attributes = vec![SetElementList::Table(TABLE.to_owned()), SetElementList::Set(set.to_owned())];
+        let asked = of_table(NfTablesMessage::GetSetElement(SetElementMessage { attributes }));
+        match read_all(&mut self.0, "list what customers may", &asked).await {
+            Ok(pages) => Ok(Some(pages.into_iter().flat_map(|Page(elements)| elements).collect())),
+            Err(error) if error.is(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
         }
-        Err(netlink::Error::Torn.into())
     }
+}
+
+/// All that is listed, from one moment: again where somebody changed it meanwhile.
+pub async fn read_all<A>(
+    netlink: &mut Netlink,
+    doing: &'static str,
+    asked: &NetfilterMessage,
+) -> Result<Vec<A>, netlink::Error>
+where
+    A: NetlinkDeserializable + Debug,
+{
+    for _ in 0..ATTEMPTS {
+        match netlink.dump(doing, asked.clone()).await {
+            Err(netlink::Error::Torn) => {}
+            done => return done,
+        }
+    }
+    Err(netlink::Error::Torn)
 }
 
 /// What one message of a list says.
@@ -119,7 +135,8 @@ fn counted(expression: &[u8]) -> Result<Option<u64>, DecodeError> {
     inner(&data, COUNTER_BYTES)?.map(|bytes| parse_u64_be(&bytes)).transpose()
 }
 
-fn inner(payload: &[u8], kind: u16) -> Result<Option<Vec<u8>>, DecodeError> {
+/// The first attribute of this kind.
+pub fn inner(payload: &[u8], kind: u16) -> Result<Option<Vec<u8>>, DecodeError> {
     let mut found =
         attributes(payload).filter(|one| one.as_ref().map_or(true, |one: &NlaBuffer<_>| one.kind() == kind));
     found.next().map(|one| one.map(|one| one.value().to_vec())).transpose()

@@ -15,6 +15,7 @@ use elements::Change;
 pub use elements::LONGEST_LEASE;
 pub use error::Error;
 pub use listing::{Forward, Listing, Traffic};
+pub use rules::Rules;
 
 mod child;
 mod dump;
@@ -23,13 +24,11 @@ mod error;
 mod flows;
 mod listing;
 mod neighbours;
+mod rules;
 mod table;
 mod transaction;
 
 const TABLE: &str = "wgsub";
-
-/// How nft says that there is none.
-const NO_TABLE: &str = "No such file or directory";
 
 const NFT: Program = Program { name: "nft", package: "nftables" };
 
@@ -103,14 +102,9 @@ pub async fn list_counters() -> Result<Option<Listing>, Error> {
     Listing::read_counters().await
 }
 
-/// Rules, chains and sets as `nft` writes them, without what is in the sets; none where there is no table.
-pub async fn rules() -> Result<Option<String>, Error> {
-    let ended = NFT.run(&["--terse", "--stateless", "list", "table", "inet", TABLE], "").await?;
-    match ended.success {
-        true => Ok(Some(String::from_utf8_lossy(&ended.output).into_owned())),
-        false if ended.complaint.contains(NO_TABLE) => Ok(None),
-        false => Err(ended.refusal(NFT)),
-    }
+/// What the table's rules are; none where there is no table.
+pub async fn rules() -> Result<Option<Rules>, Error> {
+    Rules::read().await
 }
 
 /// Base chains of others through which customers' packets go, too, and that drop what they do not know.
