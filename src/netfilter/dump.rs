@@ -16,7 +16,7 @@ use super::error::Error;
 use super::transaction::of_table;
 use crate::netlink::{self, Netlink};
 
-/// What stands before the attributes: family, version, and a number that means nothing here.
+/// What stands before the attributes: family, version, and how often tables were changed.
 pub const HEADER: usize = 4;
 const LIST_ELEMENTS: u16 = 3;
 const ELEMENT_KEY: u16 = 1;

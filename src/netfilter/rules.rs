@@ -39,7 +39,7 @@ impl Rules {
 
 impl Listed {
     fn is_ours(&self) -> bool {
-        let name = inner(self.0.get(HEADER..).unwrap_or_default(), TABLE_NAME);
+        let name = inner(&self.0, TABLE_NAME);
         name.is_ok_and(|name| {
             name.as_deref().and_then(<[u8]>::split_last).is_some_and(|(_, name)| name == TABLE.as_bytes())
         })
@@ -49,7 +49,8 @@ impl Listed {
 impl NetlinkDeserializable for Listed {
     type Error = DecodeError;
 
+    /// Without the header, in which the changes of all tables are counted.
     fn deserialize(_: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Self(payload.to_vec()))
+        Ok(Self(payload.get(HEADER..).unwrap_or_default().to_vec()))
     }
 }

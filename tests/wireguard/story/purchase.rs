@@ -124,7 +124,10 @@ fn who_used_a_months_amount_is_slow_until_the_next_month() {
         // All but what just went through; an agent that starts tells what was counted.
         let id = "(SELECT id FROM subscriptions)";
         let month = "(SELECT strftime('%Y-%m', 'now'))";
-        shop.run(&format!("INSERT OR REPLACE INTO monthly_usage VALUES ({id}, {month}, 99999999999)")).await;
+        shop.run(&format!(
+            "INSERT OR REPLACE INTO monthly_usage (subscription_id, month, bytes) VALUES ({id}, {month}, 99999999999)"
+        ))
+        .await;
         shop.start_agent().await;
         until("it is slowed down", async || throttled().await == 2).await;
         let slow = speed(&lab, sold.port).await;
