@@ -40,7 +40,7 @@ pub struct MadeApiKey {
 /// Makes a key for an account; one that works on this network.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for scopes that the giver has not; [`Error::Conflict`] beyond [`MAX_KEYS`].
+/// [`Error::Forbidden`] for scopes that the giver has not; [`Error::Conflict`] beyond 100 keys.
 pub async fn create_api_key(app: &App, new: NewApiKey, by: By<'_>) -> Result<MadeApiKey, Error> {
     if let By::Account(giver) = by
         && !giver.scopes.contain(&new.scopes)

@@ -50,7 +50,7 @@ pub fn owner(account: Uuid, key: NostrKey) -> Authenticated {
 /// Makes another Nostr key the account's; its holder has shown that they agree.
 ///
 /// # Errors
-/// [`Error::Conflict`] for a key that is another account's, and beyond [`MAX_KEYS`].
+/// [`Error::Conflict`] for a key that is another account's, and beyond 20 keys.
 pub async fn add_nostr_key(app: &App, key: NostrKey, owner: &Authenticated) -> Result<(), Error> {
     let mut tx = app.store.begin().await?;
     tx.lock_account(owner.account).await?;
