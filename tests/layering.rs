@@ -221,7 +221,7 @@ fn arrows_that_point_elsewhere_are_found() {
         ("helpers", "use crate::domain::money;"),
         ("metrics/table", "use crate::app::App;"),
         ("netfilter/table", "use crate::wireguard::interface::Interface;"),
-        ("netfilter/child", "use netlink_packet_core::Nla;"),
+        ("lnd/call", "use netlink_packet_core::Nla;"),
         ("wireguard/interface/link", "tokio::process::Command::new(name)"),
         ("app/settle", "use std::process::Command;"),
         ("egress/connect", "use crate::store::Store;"),
