@@ -37,6 +37,9 @@ pub async fn adopt_order(
     let order = tx.lock_order(order.id).await?.ok_or(Error::NotFound(NO_SUCH_ORDER))?;
     let subscription = founded(&mut tx, &order).await?;
     match order.account {
+        None if tx.bonus_owner(order.id).await? == Some(owner.account) => {
+            return Err(Error::Conflict("this order brought you a referral bonus, so it cannot be your own".into()));
+        }
         None => own(app, &mut tx, &order, subscription.as_ref(), owner).await?,
         Some(account) if account == owner.account => {}
         Some(_) => return Err(Error::Conflict("this order belongs to another account".into())),

@@ -22,6 +22,8 @@ pub struct Explained {
     pub subscription: Option<Subscription>,
     pub grants: Vec<(Option<Uuid>, Grant)>,
     pub peer: Option<StoredPeer>,
+    /// The account whose referral code it named, and the months that this brought.
+    pub bonus: Option<(Uuid, u32)>,
     /// What the node says of its invoice now; None where it is not paid by one.
     pub node: Option<Result<Option<NodeInvoice>, lnd::Error>>,
 }
@@ -85,13 +87,15 @@ pub async fn explain(app: &App, name: OrderName) -> Result<Explained, Error> {
         events.extend(app.store.events_of(Subject::Payment(payment.id)).await?);
     }
     events.sort_by_key(|event| (event.occurred_at, event.id));
+    let bonus = app.store.bonus_of(order.id).await?;
     let Some(id) = order.subscription_id else {
-        return Ok(Explained { order, events, payments, subscription: None, grants: Vec::new(), peer: None, node });
+        let (subscription, grants, peer) = (None, Vec::new(), None);
+        return Ok(Explained { order, events, payments, subscription, grants, peer, bonus, node });
     };
     events.extend(app.store.events_of(Subject::Subscription(id)).await?);
     events.sort_by_key(|event| (event.occurred_at, event.id));
     let subscription = app.store.subscription(id).await?;
     let grants = app.store.grants(id).await?;
     let peer = app.store.peer_of(id).await?;
-    Ok(Explained { order, events, payments, subscription, grants, peer, node })
+    Ok(Explained { order, events, payments, subscription, grants, peer, bonus, node })
 }

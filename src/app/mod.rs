@@ -20,6 +20,7 @@ pub mod compare_digest;
 pub mod confirm_removals;
 pub mod create_account;
 pub mod create_api_key;
+pub mod credit_referral;
 pub mod deliver;
 pub mod desired_peers;
 pub mod drain;
@@ -39,6 +40,7 @@ pub mod place_order;
 pub mod port_holders;
 pub mod price;
 pub mod reconcile;
+pub mod referral;
 pub mod rekey;
 pub mod release;
 pub mod renew;
@@ -56,6 +58,7 @@ pub mod silent_agents;
 pub mod store_usage;
 pub mod subscription_status;
 pub mod suspend;
+pub mod sync_subscription;
 pub mod take_over;
 pub mod take_report;
 pub mod unthrottle;
@@ -73,6 +76,7 @@ use crate::domain::Invalid;
 use crate::domain::instance_key::{Keyring, SecretError};
 use crate::domain::lightning::Network;
 use crate::domain::plan::{BandwidthResets, Plans};
+use crate::domain::referral::Bonuses;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Holds;
 use crate::egress::Egress;
@@ -114,6 +118,7 @@ pub struct Shop {
     pub plans: Plans,
     /// None where none is sold.
     pub resets: Option<BandwidthResets>,
+    pub bonuses: Bonuses,
     pub servers: Vec<Server>,
     pub rate: Option<RateSource>,
     pub orders: Orders,
@@ -184,6 +189,8 @@ pub enum Unavailable {
         "another agent speaks for server {0}; stop that one, then wait for 90 s or run `wiretoll server takeover {0}`"
     )]
     AnotherAgent(ServerId),
+    #[error("server {0} has not reported what was used within the last minute")]
+    NoReport(ServerId),
     #[error("this payment could not be delivered: a refund is due; write to the operator with your payment hash")]
     RefundDue,
 }
@@ -193,7 +200,7 @@ impl Unavailable {
     pub const fn retry_after(&self) -> Duration {
         match self {
             Self::SoldOut(_) | Self::NoKey(_) => Duration::from_mins(5),
-            Self::NoRate(_) | Self::NoChannel => Duration::from_mins(1),
+            Self::NoRate(_) | Self::NoChannel | Self::NoReport(_) => Duration::from_mins(1),
             Self::NodeDown(_) | Self::NodeHangs | Self::AnotherAgent(_) => Duration::from_secs(10),
             Self::RefundDue => Duration::from_hours(1),
         }

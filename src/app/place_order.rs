@@ -10,6 +10,7 @@ use crate::domain::instance_key::ClaimToken;
 use crate::domain::keys::PublicKey;
 use crate::domain::money::Quote;
 use crate::domain::order::{ClaimBy, Order, OrderKind, Purchase, Rail};
+use crate::domain::referral::ReferralCode;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Standing;
 use crate::store::{IdempotencyKey, KeyOwner, NewOrder};
@@ -20,7 +21,7 @@ pub struct PlaceOrder {
     pub server_id: ServerId,
     pub months: u32,
     pub public_key: Option<PublicKey>,
-    pub referral_code: Option<String>,
+    pub referral_code: Option<ReferralCode>,
     pub claim_by: ClaimBy,
     pub customer: Customer,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::credit_referral::{credit, give_banked, lock_referrer};
 use super::deliver::{Delivered, deliver};
 use super::{App, Error};
 use crate::crash::crash_point;
@@ -238,12 +239,21 @@ pub async fn pay(
     }
     // The node's time, but neither before the order nor in our future: its clock may be wrong.
     let granted_at = evidence.settled_at.max(order.created_at).min(now);
+    let referrer = lock_referrer(app, tx, order, now).await?;
     let (subscription, outcome) = match deliver(app, tx, order, granted_at, now).await? {
         Delivered::Outrun => return Ok(None),
         Delivered::Subscription(id) if is_late(order, evidence) => (Some(id), Outcome::AppliedLate),
         Delivered::Subscription(id) => (Some(id), Outcome::Applied),
         Delivered::Nothing => (None, Outcome::RefundDue),
     };
+    if let Some(subscription) = subscription {
+        if order.kind.months().is_some() {
+            give_banked(app, tx, subscription, granted_at, now).await?;
+        }
+        if let Some(referrer) = referrer {
+            credit(app, tx, order, referrer, (granted_at, now)).await?;
+        }
+    }
     let marked = tx.mark_paid(order.id, subscription, evidence.settled_at, now).await?;
     Ok(marked.then_some(outcome))
 }

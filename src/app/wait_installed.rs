@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
+use super::bandwidth::month_of;
 use super::take_report::AGENT_SILENCE;
 use super::{App, Error};
 use crate::domain::server::ServerId;
@@ -13,6 +14,8 @@ use crate::domain::time::Timestamp;
 
 /// Clients give a claim 10 s; the config is the same whether or not the agent was heard in time.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Agents say once a minute what was used, and nobody can make them do so earlier.
+const REPORTS_EVERY: Duration = Duration::from_mins(1);
 /// An agent's word may have come to another replica.
 const LOOK_ANYWAY: Duration = Duration::from_millis(200);
 
@@ -60,6 +63,17 @@ pub async fn wait_until_applied(app: &App, subscription: &Subscription) -> Resul
         Some(_) if is_done => Reached::Server,
         Some(agent_heard_at) => Reached::NotYet { agent_heard_at, revision },
     })
+}
+
+/// Whether its server's agent has spoken within its usual time, waiting for a moment for its next word.
+pub async fn wait_until_reported(app: &App, subscription: &Subscription) -> Result<bool, Error> {
+    let month = month_of(app.clock.now());
+    let look = wait(app, &subscription.server_id, async || {
+        let agent_seen_at = app.store.used(subscription.id, &month).await?.reported_at;
+        let is_done = agent_seen_at.is_some_and(|at| app.clock.now().since(at) <= millis(REPORTS_EVERY));
+        Ok(Look { is_done, agent_seen_at })
+    });
+    Ok(look.await?.is_done)
 }
 
 /// The last look: what was waited for, or no more patience, or nobody at work who could bring it about.

@@ -124,6 +124,9 @@ fn lines(explained: &Explained) -> Vec<String> {
     }
     lines.extend(explained.payments.iter().flat_map(payment_lines));
     lines.extend(subscription_lines(explained));
+    if let Some((account, months)) = explained.bonus {
+        lines.push(format!("referral      {} for account {account}", Span::Months(months)));
+    }
     lines.extend(explained.node.iter().map(|node| format!("LND now       {}", node_line(node))));
     lines.extend(event_lines(&explained.events));
     lines

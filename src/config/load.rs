@@ -80,6 +80,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     let egress = root.section("egress", |section| settings::egress(section, folder));
     let prices = prices::prices(root, around.now);
     let resets = bandwidth_reset::resets(root);
+    let bonuses = root.section("referral", settings::bonuses);
     let servers = servers::servers(root);
     let agent = root.optional_section("agent", |section| agent::agent(section, folder, &data_folder));
     check_agents_server(root);
@@ -99,6 +100,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
         rate,
         plans,
         resets,
+        bonuses: bonuses?,
         servers: servers?,
         agent: agent.flatten(),
     })

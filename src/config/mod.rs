@@ -31,6 +31,7 @@ use crate::domain::interface_name::InterfaceName;
 use crate::domain::lightning::Network;
 use crate::domain::money::Rate;
 use crate::domain::plan::{BandwidthResets, Plans};
+use crate::domain::referral::Bonuses;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Holds;
 
@@ -56,6 +57,8 @@ pub struct Config {
     pub plans: Plans,
     /// None where none is sold.
     pub resets: Option<BandwidthResets>,
+    /// Of referrals.
+    pub bonuses: Bonuses,
     pub servers: Vec<Server>,
     /// The WireGuard server on this machine, where its agent is to be served.
     pub agent: Option<Agent>,

@@ -1,5 +1,5 @@
 //! The sections that say how the service runs: `service`, `log`, `metrics`, `database`, `instance_key`, `lnd`, `orders`,
-//! `holds`, `limits` and `egress`.
+//! `holds`, `limits`, `egress` and `referral`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use super::{
 use crate::domain::Invalid;
 use crate::domain::instance_key::Keyring;
 use crate::domain::lightning::Network;
+use crate::domain::referral::Bonuses;
 use crate::domain::subscription::Holds;
 
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -188,6 +189,14 @@ pub fn holds(section: &mut Section<'_>) -> Holds {
         quarantine_millis: quarantine.map_or(standard.quarantine_millis, millis),
         private_key_millis: private_key.map_or(standard.private_key_millis, millis),
     }
+}
+
+pub fn bonuses(section: &mut Section<'_>) -> Bonuses {
+    let bonus = section.optional("bonus", r#""3=1, 6=2, 12=3""#, |value| match value {
+        Value::String(text) => Bonuses::parse(text),
+        _ => Err(Invalid::new("text is expected")),
+    });
+    bonus.unwrap_or_default()
 }
 
 /// A duration was read within bounds that are far from 64 bits of milliseconds.

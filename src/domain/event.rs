@@ -46,6 +46,9 @@ pub enum EventType {
     ServerEpochBegan,
     ClaimBound,
     ClaimKeyErased,
+    ReferralCodeCreated,
+    /// A purchase that named an account's code brought it months.
+    ReferralCredited,
     AccountCreated,
     AccountApiKeyCreated,
     AccountApiKeyRevoked,
@@ -119,6 +122,8 @@ impl EventType {
             Self::ServerTakenOver => "server.taken_over",
             Self::ClaimBound => "claim.bound",
             Self::ClaimKeyErased => "claim.key_erased",
+            Self::ReferralCodeCreated => "referral.code_created",
+            Self::ReferralCredited => "referral.credited",
             Self::AccountCreated => "account.created",
             Self::AccountApiKeyCreated => "account.api_key_created",
             Self::AccountApiKeyRevoked => "account.api_key_revoked",

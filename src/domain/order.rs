@@ -9,6 +9,7 @@ use super::instance_key::KeyId;
 use super::keys::PublicKey;
 use super::lightning::PaymentHash;
 use super::money::{Amount, Msats, Quote, UsdCents};
+use super::referral::ReferralCode;
 use super::server::ServerId;
 use super::time::{DAY, Timestamp};
 
@@ -62,7 +63,8 @@ pub struct Purchase {
     pub server_id: ServerId,
     pub public_key: Option<PublicKey>,
     pub claim_by: ClaimBy,
-    pub referral_code: Option<String>,
+    /// One that is somebody's.
+    pub referral_code: Option<ReferralCode>,
 }
 
 /// What is bought.

@@ -51,6 +51,11 @@ pub enum Cause {
     /// The order that founded it.
     Purchase(Uuid),
     Renewal(Uuid),
+    /// A purchase that named the code of this account.
+    Referral {
+        order: Uuid,
+        account: Uuid,
+    },
     /// By hand.
     Operator,
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;
+pub mod referrals;
 pub mod subscriptions;
 pub mod tools;
 
@@ -127,6 +128,7 @@ pub fn application(
         .configure(tools::routes)
         .configure(subscriptions::routes)
         .configure(account::routes)
+        .configure(referrals::routes)
         .configure(operations::routes)
         .configure(openapi::routes)
         .default_service(web::to(routing::no_such_path))

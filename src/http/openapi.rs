@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::error::{Error, ErrorBody};
-use super::{account, operations, routing, subscriptions as s, tools as t};
+use super::{account, operations, referrals, routing, subscriptions as s, tools as t};
 
 #[derive(Debug, OpenApi)]
 #[openapi(
@@ -27,6 +27,10 @@ use super::{account, operations, routing, subscriptions as s, tools as t};
         s::renew::renew,
         s::status::status,
         s::bandwidth_reset::bandwidth_reset,
+        s::list::list,
+        s::sync::sync,
+        referrals::create,
+        referrals::history,
         account::show::show,
         account::api_keys::list,
         account::api_keys::create,
@@ -43,6 +47,7 @@ use super::{account, operations, routing, subscriptions as s, tools as t};
     modifiers(&Credentials),
     tags(
         (name = "subscriptions", description = "Buy, renew and claim a WireGuard subscription"),
+        (name = "referrals", description = "A code of one's own, and what purchases with it brought"),
         (name = "account", description = "For who has an API key: one's own keys, orders and subscriptions"),
         (name = "tools", description = "For people who run Lightning nodes"),
         (name = "operations", description = "For whoever runs the program"),

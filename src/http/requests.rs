@@ -3,7 +3,7 @@
 use super::subscriptions;
 
 /// The routes that are told apart, as the `OpenAPI` document spells them. Whatever else is asked for is `other`.
-pub const ROUTES: [&str; 19] = [
+pub const ROUTES: [&str; 23] = [
     "other",
     "/api/public/v1/servers",
     "/api/public/v1/subscription/create",
@@ -23,6 +23,10 @@ pub const ROUTES: [&str; 19] = [
     "/api/v1/account/api-keys/{id}",
     "/api/v1/account/nostr-keys",
     "/api/v1/account/nostr-keys/{publicKey}",
+    "/api/public/v1/subscription/list",
+    "/api/public/v1/subscription/{paymentHash}/sync",
+    "/api/referral/create",
+    "/api/referral/history",
 ];
 
 /// The place of a path among [`ROUTES`].
@@ -34,8 +38,10 @@ pub fn route_of(path: &str) -> usize {
             "renew" => 4,
             "status" => 5,
             "bandwidth-reset" => 8,
+            "list" => 19,
             order if !order.contains('/') => 6,
             order if order.strip_suffix("/events").is_some_and(|order| !order.contains('/')) => 7,
+            order if order.strip_suffix("/sync").is_some_and(|order| !order.contains('/')) => 20,
             _ => 0,
         };
     }

@@ -27,6 +27,7 @@ use crate::domain::money::{Amount, Price, Quote, Sats};
 use crate::domain::order::{ClaimBy, OrderKind, Purchase, Rail};
 use crate::domain::payment::{Evidence, Provider};
 use crate::domain::plan::{Plan, Plans};
+use crate::domain::referral::Bonuses;
 use crate::domain::server::{Pool, Server, ServerId};
 use crate::domain::subscription::Holds;
 use crate::domain::time::Timestamp;
@@ -187,6 +188,7 @@ fn app(store: Store) -> App {
         name: "wiretoll".into(),
         network: Network::Mainnet,
         resets: None,
+        bonuses: Bonuses::default(),
         plans: Plans::new(vec![Plan { months: 1, price: Price::Sats(PRICE) }]).unwrap(),
         servers: vec![server],
         rate: None,

@@ -218,6 +218,7 @@ fn shop(config: &Config) -> Shop {
         network: config.lnd.network,
         plans: config.plans.clone(),
         resets: config.resets,
+        bonuses: config.bonuses.clone(),
         servers: config.servers.clone(),
         rate: config.rate.clone(),
         orders: config.orders,

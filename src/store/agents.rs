@@ -304,7 +304,7 @@ impl Tx {
 }
 
 /// What counts of a month's bytes.
-fn counted_from(record: &Record<'_>) -> Result<i64> {
+pub(super) fn counted_from(record: &Record<'_>) -> Result<i64> {
     Ok((record.integer("bytes")? - record.integer("reset_bytes")?).max(0))
 }
 

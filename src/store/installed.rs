@@ -218,12 +218,15 @@ impl Tx {
         Ok(())
     }
 
-    /// Locks both in the order of their ids, as everybody does who needs two: so nobody waits for who waits for them.
-    pub async fn lock_servers(&mut self, mut servers: [&ServerId; 2]) -> Result<()> {
+    /// Locks all in the order of their ids, as everybody does who needs several: so nobody waits for who waits for them.
+    pub async fn lock_servers<'s>(&mut self, servers: impl IntoIterator<Item = &'s ServerId>) -> Result<()> {
+        let mut servers: Vec<_> = servers.into_iter().collect();
         servers.sort();
-        let [first, second] = servers;
-        self.lock_server(first).await?;
-        if first == second { Ok(()) } else { self.lock_server(second).await }
+        servers.dedup();
+        for server in servers {
+            self.lock_server(server).await?;
+        }
+        Ok(())
     }
 
     /// Subscriptions whose peer is slowed down and that used less than `limit` bytes in this month.

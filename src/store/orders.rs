@@ -16,6 +16,7 @@ use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
 use crate::domain::money::{Quote, Rate, Sats, UsdCents};
 use crate::domain::order::{ClaimBy, Order, OrderKind, OrderState, Purchase, Rail, ShownInvoice};
+use crate::domain::referral::ReferralCode;
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
 
@@ -236,7 +237,7 @@ impl Tx {
         .bind(purchase.kind.target().map(|subscription| subscription.to_string()))
         .bind(purchase.public_key.map(|key| key.to_string()))
         .bind(i64::from(purchase.claim_by == ClaimBy::ClaimToken))
-        .bind(purchase.referral_code.as_deref())
+        .bind(purchase.referral_code.as_ref().map(ReferralCode::as_str))
         .bind(purchase.kind.months().map(i64::from))
         .bind(quote.map(|quote| to_bigint(quote.amount.to_msats().get())).transpose()?)
         .bind(cents.map(|cents| to_bigint(cents.get())).transpose()?)

@@ -96,26 +96,28 @@ impl Tx {
 
     /// Adds a grant at the end of the subscription's list; the subscription's row must be locked or new.
     pub async fn insert_grant(&mut self, id: Uuid, subscription: Uuid, cause: Cause, grant: Grant) -> Result<()> {
-        let (kind, order) = match cause {
-            Cause::Purchase(order) => ("purchase", Some(order.to_string())),
-            Cause::Renewal(order) => ("renewal", Some(order.to_string())),
-            Cause::Operator => ("operator", None),
+        let (kind, order, account) = match cause {
+            Cause::Purchase(order) => ("purchase", Some(order), None),
+            Cause::Renewal(order) => ("renewal", Some(order), None),
+            Cause::Referral { order, account } => ("referral", Some(order), Some(account)),
+            Cause::Operator => ("operator", None, None),
         };
         let (months, days) = match grant.span {
             Span::Months(months) => (Some(i64::from(months)), None),
             Span::Days(days) => (None, Some(i64::from(days))),
         };
         sqlx::query(
-            "INSERT INTO grants (id, order_id, kind, subscription_id, sequence, months, days, granted_at) \
-             SELECT $1, $2, $3, $4, CAST(count(*) AS BIGINT), $5, $6, $7 FROM grants WHERE subscription_id = $4",
+            "INSERT INTO grants (id, order_id, kind, subscription_id, sequence, months, days, granted_at, account_id) \
+             SELECT $1, $2, $3, $4, CAST(count(*) AS BIGINT), $5, $6, $7, $8 FROM grants WHERE subscription_id = $4",
         )
         .bind(id.to_string())
-        .bind(order)
+        .bind(order.map(|id| id.to_string()))
         .bind(kind)
         .bind(subscription.to_string())
         .bind(months)
         .bind(days)
         .bind(grant.granted_at.millis())
+        .bind(account.map(|id| id.to_string()))
         .execute(&mut *self.inner)
         .await?;
         Ok(())

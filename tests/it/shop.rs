@@ -273,6 +273,10 @@ impl<N: Node> Shop<N> {
     }
 
     /// With an `Authorization` header.
+    pub async fn get_as(&self, credential: &str, path: &str) -> Reply {
+        Reply::read(self.client.get(self.url(path)).header("Authorization", credential).send().await.unwrap()).await
+    }
+
     pub async fn post_as(&self, credential: &str, path: &str, body: Value) -> Reply {
         let request = self.client.post(self.url(path)).header("Authorization", credential).json(&body);
         Reply::read(request.send().await.unwrap()).await

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::how_to_pay::HowToPay;
 use super::{fields, purchase};
 use crate::app::place_order::{Customer, PlaceOrder, PlacedOrder, place_order};
+use crate::app::referral::known_code;
 use crate::domain::Invalid;
 use crate::domain::order::{ClaimBy, Order};
 use crate::domain::server::ServerId;
@@ -28,6 +29,7 @@ pub struct CreateRequest {
     #[serde(deserialize_with = "fields::months")]
     #[schema(example = 1)]
     duration: u32,
+    /// Of who brought you; one that is nobody's loses no sale, see `referralAccepted`.
     #[serde(default, deserialize_with = "fields::text")]
     referral_code: Option<String>,
     /// Your own WireGuard public key. Without it the server makes the key pair at the first claim.
@@ -51,6 +53,9 @@ pub struct CreateResponse {
     /// Proves at a claim that the order is yours. Keep it: it is shown only until the order is paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     claim_token: Option<String>,
+    /// Whether the `referralCode` that was sent is somebody's; left out where none was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referral_accepted: Option<bool>,
 }
 
 /// Creates an order.
@@ -79,19 +84,26 @@ pub async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, Error> {
     let (wanted, customer): (CreateRequest, _) = purchase::read(&shared, &permit, "create", &request, payload).await?;
-    let placed = place_order(&shared.app, wanted.into_order(customer)?).await?;
-    Ok(body::private(&CreateResponse::new(&shared.app.shop.name, placed)?))
+    let named = wanted.referral_code.clone();
+    let referral_code = match &named {
+        Some(named) => known_code(&shared.app, named).await?,
+        None => None,
+    };
+    let accepted = named.map(|_| referral_code.is_some());
+    let order = PlaceOrder { referral_code, ..wanted.into_order(customer)? };
+    let placed = place_order(&shared.app, order).await?;
+    Ok(body::private(&CreateResponse::new(&shared.app.shop.name, placed, accepted)?))
 }
 
 impl CreateRequest {
-    /// What is asked for, in the house's terms.
+    /// What is asked for, in the house's terms; whose the referral code is, only the database knows.
     pub fn into_order(self, customer: Customer) -> Result<PlaceOrder, Invalid> {
         let claim_by = if self.require_claim_token == Some(true) { ClaimBy::ClaimToken } else { ClaimBy::PaymentHash };
         Ok(PlaceOrder {
             server_id: ServerId::parse(&self.server_id)?,
             months: self.duration,
             public_key: fields::public_key(self.wg_public_key.as_deref())?,
-            referral_code: self.referral_code,
+            referral_code: None,
             claim_by,
             customer,
         })
@@ -99,7 +111,7 @@ impl CreateRequest {
 }
 
 impl CreateResponse {
-    fn new(shop: &str, placed: PlacedOrder) -> Result<Self, Error> {
+    fn new(shop: &str, placed: PlacedOrder, referral_accepted: Option<bool>) -> Result<Self, Error> {
         let order = placed.order;
         Ok(Self {
             success: true,
@@ -107,6 +119,7 @@ impl CreateResponse {
             pay: HowToPay::of(&order)?,
             description: description(shop, &order)?,
             claim_token: placed.claim_token.map(|token| token.expose()),
+            referral_accepted,
         })
     }
 }

@@ -8,14 +8,17 @@ pub mod check;
 pub mod claim;
 pub mod create;
 pub mod events;
+pub mod list;
 pub mod renew;
 pub mod servers;
 pub mod status;
+pub mod sync;
 
-mod fields;
+pub mod fields;
 mod how_to_pay;
 mod of_order;
 mod purchase;
+mod usage;
 mod watch;
 
 use actix_web::web::{self, ServiceConfig, scope};
@@ -30,6 +33,7 @@ pub fn routes(config: &mut ServiceConfig) {
     let api = scope(BASE)
         .service(get("/servers", servers::servers))
         .service(post("/subscription/create", create::create))
+        .service(get("/subscription/list", list::list))
         .service(post("/subscription/claim", claim::claim))
         .service(post("/subscription/renew", renew::renew))
         .service(post("/subscription/status", status::status))
