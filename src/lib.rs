@@ -4,7 +4,7 @@
 //! (`tests/layering.rs` holds it to that):
 //!
 //! ```text
-//! main -> cli -> lifecycle -> { http, workers, agent } -> app -> { store, lnd, wireguard, netfilter } -> egress -> config -> domain
+//! main -> cli -> lifecycle -> { http, workers, agent } -> app -> { store, lnd, lightning_peer, wireguard, netfilter } -> egress -> config -> domain
 //! ```
 //!
 //! | folder | its one job |
@@ -12,6 +12,7 @@
 //! | [`domain`] | types and rules, pure |
 //! | [`store`] | SQL on SQLite and Postgres; one method is one statement or one transaction |
 //! | [`lnd`] | the client of an LND node |
+//! | [`lightning_peer`] | speaking to other Lightning nodes, as far as a handshake |
 //! | [`lnd_simulator`] | a node to buy from without bitcoin: for `demo`, `dev` and tests |
 //! | [`wireguard`] | the text of a customer's config, and a server's interface with its peers |
 //! | [`netfilter`] | a server's firewall: forwards, leases, counters, flows |
@@ -39,6 +40,7 @@ pub mod domain;
 pub mod egress;
 pub mod http;
 pub mod lifecycle;
+pub mod lightning_peer;
 pub mod lnd;
 pub mod lnd_proto;
 pub mod lnd_simulator;

@@ -29,6 +29,7 @@ use wiretoll::http::subscriptions::create::CreateRequest;
 use wiretoll::http::subscriptions::renew::RenewRequest;
 use wiretoll::http::subscriptions::status::StatusRequest;
 use wiretoll::http::tools::node_lookup::NodeLookupRequest;
+use wiretoll::http::tools::ping::PingRequest;
 use wiretoll::lnd::macaroon::Macaroon;
 use wiretoll::lnd::{GraphNode, InvoicePage, InvoiceState, NodeInfo, NodeInvoice, Settled};
 use wiretoll::lnd_proto::lnrpc;
@@ -123,12 +124,13 @@ pub fn forwarded_for(data: &[u8]) -> bool {
 /// The first byte chooses the endpoint; the rest is the body.
 pub fn json_bodies(data: &[u8]) -> bool {
     let Some((endpoint, body)) = data.split_first() else { return false };
-    let outcome = match endpoint % 5 {
+    let outcome = match endpoint % 6 {
         0 => body::parse::<CreateRequest>(body).and_then(|wanted| wanted.into_order(customer()).map(drop)),
         1 => body::parse::<ClaimRequest>(body).and_then(|shown| shown.into_claim(None).map(drop)),
         2 => body::parse::<RenewRequest>(body).map(drop),
         3 => body::parse::<StatusRequest>(body).map(drop),
-        _ => body::parse::<NodeLookupRequest>(body).and_then(|asked| asked.node().map(drop)),
+        4 => body::parse::<NodeLookupRequest>(body).and_then(|asked| asked.node().map(drop)),
+        _ => body::parse::<PingRequest>(body).and_then(|asked| asked.socket().map(drop)),
     };
     let Err(refusal) = outcome else { return true };
     let message = refusal.to_string();

@@ -36,6 +36,7 @@ pub mod node_health;
 pub mod nostr_accounts;
 pub mod open_order;
 pub mod operator;
+pub mod ping_node;
 pub mod place_order;
 pub mod port_holders;
 pub mod price;
@@ -106,6 +107,7 @@ pub struct App {
     pub server_keys: server_keys::ServerKeys,
     pub questions: ask_node::Questions,
     pub node_lookups: look_up_node::NodeLookups,
+    pub pings: ping_node::Pings,
     pub metrics: Metrics,
 }
 
@@ -191,6 +193,8 @@ pub enum Unavailable {
     AnotherAgent(ServerId),
     #[error("server {0} has not reported what was used within the last minute")]
     NoReport(ServerId),
+    #[error("too many nodes are being called at the moment; try again")]
+    Busy,
     #[error("this payment could not be delivered: a refund is due; write to the operator with your payment hash")]
     RefundDue,
 }
@@ -201,7 +205,7 @@ impl Unavailable {
         match self {
             Self::SoldOut(_) | Self::NoKey(_) => Duration::from_mins(5),
             Self::NoRate(_) | Self::NoChannel | Self::NoReport(_) => Duration::from_mins(1),
-            Self::NodeDown(_) | Self::NodeHangs | Self::AnotherAgent(_) => Duration::from_secs(10),
+            Self::NodeDown(_) | Self::NodeHangs | Self::AnotherAgent(_) | Self::Busy => Duration::from_secs(10),
             Self::RefundDue => Duration::from_hours(1),
         }
     }

@@ -78,6 +78,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     let holds = root.section("holds", settings::holds);
     let limits = root.section("limits", settings::limits);
     let egress = root.section("egress", |section| settings::egress(section, folder));
+    let tools = root.section("tools", settings::tools);
     let prices = prices::prices(root, around.now);
     let resets = bandwidth_reset::resets(root);
     let bonuses = root.section("referral", settings::bonuses);
@@ -97,6 +98,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
         holds: holds?,
         limits: limits?,
         egress: egress?,
+        tools: tools?,
         rate,
         plans,
         resets,

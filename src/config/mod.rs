@@ -28,7 +28,7 @@ use ipnet::IpNet;
 
 use crate::domain::instance_key::Keyring;
 use crate::domain::interface_name::InterfaceName;
-use crate::domain::lightning::Network;
+use crate::domain::lightning::{Network, NodeId};
 use crate::domain::money::Rate;
 use crate::domain::plan::{BandwidthResets, Plans};
 use crate::domain::referral::Bonuses;
@@ -53,6 +53,7 @@ pub struct Config {
     pub holds: Holds,
     pub limits: Limits,
     pub egress: EgressRules,
+    pub tools: Tools,
     pub rate: Option<RateSource>,
     pub plans: Plans,
     /// None where none is sold.
@@ -127,6 +128,26 @@ pub struct EgressRules {
     pub ca_file: Option<PathBuf>,
     /// A SOCKS5 proxy through which onion hosts are probed.
     pub onion_proxy: Option<SocketAddr>,
+    /// Addresses that are never asked, whoever names them.
+    pub refuse: Vec<IpNet>,
+}
+
+/// What anybody may have done for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tools {
+    pub ping: Pingable,
+    /// Nodes whose owners do not want it.
+    pub never_ping: Vec<NodeId>,
+}
+
+/// The Lightning nodes that are called for whoever asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pingable {
+    #[default]
+    Anybody,
+    /// Nodes at the domain of one of our servers, which is where customers' nodes are.
+    OwnServers,
+    Nobody,
 }
 
 /// Where orders live.
@@ -220,6 +241,9 @@ pub struct Limits {
     pub new_account: Quota,
     /// Credentials that are not good.
     pub failed_authentication: Quota,
+    pub ping: Quota,
+    /// Of all prefixes together.
+    pub ping_in_all: Quota,
     pub node_lookup: Quota,
     /// Of all prefixes together.
     pub node_lookup_in_all: Quota,
@@ -282,6 +306,8 @@ impl Default for Limits {
             nostr: steady(120, 120),
             new_account: steady(10, 2),
             failed_authentication: steady(20, 20),
+            ping: steady(3, 3),
+            ping_in_all: steady(20, 60),
             node_lookup: steady(3, 3),
             node_lookup_in_all: steady(20, 60),
             open_orders: 40,

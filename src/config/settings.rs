@@ -1,5 +1,5 @@
 //! The sections that say how the service runs: `service`, `log`, `metrics`, `database`, `instance_key`, `lnd`, `orders`,
-//! `holds`, `limits`, `egress` and `referral`.
+//! `holds`, `limits`, `egress`, `tools` and `referral`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use super::network::{https_address, origin};
 use super::section::Section;
 use super::value::{duration, flag, list, name, networks, number, one_of, parsed, path, text};
 use super::{
-    Database, EgressRules, KeySource, Limits, Lnd, LndTrust, Log, LogFormat, MacaroonSource, Orders, Quota, SecretText,
-    Service,
+    Database, EgressRules, KeySource, Limits, Lnd, LndTrust, Log, LogFormat, MacaroonSource, Orders, Pingable, Quota,
+    SecretText, Service, Tools,
 };
 use crate::domain::Invalid;
 use crate::domain::instance_key::Keyring;
-use crate::domain::lightning::Network;
+use crate::domain::lightning::{Network, NodeId};
 use crate::domain::referral::Bonuses;
 use crate::domain::subscription::Holds;
 
@@ -32,6 +32,9 @@ const LOG_LEVELS: [(&str, tracing::Level); 5] = [
     ("debug", tracing::Level::DEBUG),
     ("trace", tracing::Level::TRACE),
 ];
+
+const PINGABLE: [(&str, Pingable); 3] =
+    [("anybody", Pingable::Anybody), ("own_servers", Pingable::OwnServers), ("nobody", Pingable::Nobody)];
 
 const MOST_REQUESTS: i64 = 1_000_000;
 
@@ -216,6 +219,8 @@ pub fn limits(section: &mut Section<'_>) -> Limits {
         nostr: quota(section, "nostr", standard.nostr),
         new_account: quota(section, "new_account", standard.new_account),
         failed_authentication: quota(section, "failed_authentication", standard.failed_authentication),
+        ping: quota(section, "ping", standard.ping),
+        ping_in_all: quota(section, "ping_in_all", standard.ping_in_all),
         node_lookup: quota(section, "node_lookup", standard.node_lookup),
         node_lookup_in_all: quota(section, "node_lookup_in_all", standard.node_lookup_in_all),
         open_orders: section.optional("open_orders", "40", number(1..=MOST_REQUESTS)).unwrap_or(standard.open_orders),
@@ -233,11 +238,24 @@ fn quota(limits: &mut Section<'_>, key: &'static str, standard: Quota) -> Quota 
 pub fn egress(section: &mut Section<'_>, folder: &Path) -> EgressRules {
     let everybody = "a network of all addresses would let strangers reach every host of yours";
     let allow = section.optional("allow", r#"["127.0.0.1", "10.0.0.0/24"]"#, networks(everybody));
+    let nobody = "without any address nobody could be asked";
     let ca_file = section.optional("ca_file", r#""/etc/wiretoll/ca.pem""#, path);
     let proxy = parsed("the address and port of a SOCKS5 proxy are expected");
     EgressRules {
         allow: allow.unwrap_or_default(),
         ca_file: ca_file.map(|file| folder.join(file)),
         onion_proxy: section.optional("onion_proxy", r#""127.0.0.1:9050""#, proxy),
+        refuse: section.optional("refuse", r#"["203.0.113.0/24"]"#, networks(nobody)).unwrap_or_default(),
     }
+}
+
+pub fn tools(section: &mut Section<'_>) -> Tools {
+    let ping = section.optional("ping", r#""own_servers""#, one_of(&PINGABLE));
+    let never_ping = section.optional("never_ping", r#"["02c6047f..."]"#, node_ids);
+    Tools { ping: ping.unwrap_or_default(), never_ping: never_ping.unwrap_or_default() }
+}
+
+fn node_ids(value: &Value) -> Result<Vec<NodeId>, Invalid> {
+    let list = value.as_array().ok_or_else(|| Invalid::new("a list of the public keys of nodes is expected"))?;
+    list.iter().map(|item| NodeId::parse(text(item)?)).collect()
 }

@@ -40,6 +40,8 @@ pub struct Egress {
 
 struct Inner {
     allowed: Vec<IpNet>,
+    /// What the operator refuses besides, public or not.
+    refused: Vec<IpNet>,
     onion_proxy: Option<SocketAddr>,
     tls: TlsConnector,
     lookup: Lookup,
@@ -111,8 +113,8 @@ impl Egress {
 
     fn with_lookup(rules: &EgressRules, lookup: Lookup) -> Result<Self, SetupError> {
         let tls = tls::connector(rules.ca_file.as_deref())?;
-        let (allowed, onion_proxy) = (rules.allow.clone(), rules.onion_proxy);
-        Ok(Self { inner: Arc::new(Inner { allowed, onion_proxy, tls, lookup }) })
+        let (allowed, refused) = (rules.allow.clone(), rules.refuse.clone());
+        Ok(Self { inner: Arc::new(Inner { allowed, refused, onion_proxy: rules.onion_proxy, tls, lookup }) })
     }
 
     /// Refuses a URL of which it is clear without looking its name up that it would not be asked.
@@ -183,7 +185,13 @@ impl Egress {
 
     async fn resolve(&self, host: &Host, port: u16, by: Instant) -> Result<Checked, Error> {
         let found = timeout_at(by, connect::look_up(host, port, &self.inner.lookup)).await;
-        Checked::judge(found.unwrap_or(Err(Error::TimedOut))?, &self.inner.allowed)
+        let found = found.unwrap_or(Err(Error::TimedOut))?;
+        let refused =
+            |address: &SocketAddr| self.inner.refused.iter().any(|net| net.contains(&address.ip().to_canonical()));
+        if found.iter().any(refused) {
+            return Err(Error::Address);
+        }
+        Checked::judge(found, &self.inner.allowed)
     }
 }
 

@@ -32,7 +32,8 @@ impl Purpose {
             Self::Webhook => (5, 15, 0),
             Self::Price => (5, 10, 64 * 1024),
             Self::Stripe => (5, 30, 1024 * 1024),
-            Self::Probe => (5, 20, 0),
+            // The longer one is for an onion host, whose circuit has to be built.
+            Self::Probe => (20, 45, 0),
         };
         Bounds { connect: Duration::from_secs(connect), total: Duration::from_secs(total), body }
     }

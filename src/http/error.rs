@@ -44,6 +44,8 @@ enum Code {
     MethodNotAllowed,
     Conflict,
     RateLimitExceeded,
+    /// As clients of the ping know it: no code, but a sentence that they show.
+    PingLimitExceeded,
     InternalError,
 }
 
@@ -70,6 +72,7 @@ impl Code {
             Self::MethodNotAllowed => "ERR_METHOD_NOT_ALLOWED",
             Self::Conflict => "ERR_CONFLICT",
             Self::RateLimitExceeded => "ERR_RATE_LIMIT_EXCEEDED",
+            Self::PingLimitExceeded => "Rate limited. Please wait a minute.",
             Self::InternalError => "ERR_INTERNAL_ERROR",
         }
     }
@@ -133,6 +136,12 @@ impl Error {
     pub fn rate_limited(wait: Duration) -> Self {
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimitExceeded, "too many requests; slow down");
         error.retry_after(wait)
+    }
+
+    /// The error of a limit, as the clients of the ping show it.
+    #[must_use]
+    pub fn in_a_sentence(self) -> Self {
+        Self { code: Code::PingLimitExceeded, ..self }
     }
 
     /// Something that is missing now and may be there later.

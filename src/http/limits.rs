@@ -35,6 +35,8 @@ pub struct RateLimits {
     /// Accounts that are founded by a signed request.
     pub new_account: Limiter,
     pub failed_authentication: Limiter,
+    pub ping: Limiter,
+    pub ping_in_all: Limiter,
     pub node_lookup: Limiter,
     pub node_lookup_in_all: Limiter,
 }
@@ -61,6 +63,8 @@ impl RateLimits {
             nostr: Limiter::new(limits.nostr),
             new_account: Limiter::new(limits.new_account),
             failed_authentication: Limiter::new(limits.failed_authentication),
+            ping: Limiter::new(limits.ping),
+            ping_in_all: Limiter::new(limits.ping_in_all),
             node_lookup: Limiter::new(limits.node_lookup),
             node_lookup_in_all: Limiter::new(limits.node_lookup_in_all),
         }
@@ -70,7 +74,7 @@ impl RateLimits {
     pub fn forget_idle(&self) {
         let strangers = [&self.create, &self.check, &self.check_per_hash, &self.claim, &self.status];
         let owners = [&self.api_key, &self.nostr, &self.new_account, &self.failed_authentication];
-        let tools = [&self.node_lookup, &self.node_lookup_in_all];
+        let tools = [&self.ping, &self.ping_in_all, &self.node_lookup, &self.node_lookup_in_all];
         for limiter in strangers.into_iter().chain(owners).chain(tools) {
             limiter.buckets.retain_recent();
             limiter.buckets.shrink_to_fit();

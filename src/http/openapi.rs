@@ -39,6 +39,7 @@ use super::{account, operations, referrals, routing, subscriptions as s, tools a
         account::nostr_keys::add,
         account::nostr_keys::remove,
         account::adopt::adopt,
+        t::ping::ping,
         t::node_lookup::node_lookup,
         operations::live,
         operations::ready,

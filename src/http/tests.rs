@@ -15,6 +15,7 @@ use crate::app::ask_node::Questions;
 use crate::app::changes::Changes;
 use crate::app::look_up_node::NodeLookups;
 use crate::app::node_health::NodeHealth;
+use crate::app::ping_node::Pings;
 use crate::app::server_keys::ServerKeys;
 use crate::app::{App, Shop, settle};
 use crate::clock::Clock;
@@ -209,6 +210,7 @@ fn app(store: Store) -> App {
         server_keys: ServerKeys::default(),
         questions: Questions::default(),
         node_lookups: NodeLookups::default(),
+        pings: Pings::new(config::Tools::default()),
         metrics: Metrics::default(),
     }
 }
@@ -236,6 +238,8 @@ fn tight() -> Limits {
         nostr: two,
         new_account: two,
         failed_authentication: two,
+        ping: two,
+        ping_in_all: two,
         node_lookup: two,
         node_lookup_in_all: two,
         open_orders: 1,

@@ -20,6 +20,7 @@ use crate::app::ask_node::Questions;
 use crate::app::changes::Changes;
 use crate::app::look_up_node::NodeLookups;
 use crate::app::node_health::NodeHealth;
+use crate::app::ping_node::Pings;
 use crate::app::server_keys::ServerKeys;
 use crate::app::{App, Shop};
 use crate::clock::Clock;
@@ -208,6 +209,7 @@ fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> Result<
         server_keys: ServerKeys::default(),
         questions: Questions::default(),
         node_lookups: NodeLookups::default(),
+        pings: Pings::new(config.tools.clone()),
         metrics,
     })
 }

@@ -36,6 +36,7 @@ mod node_faults;
 mod node_tools;
 mod nostr;
 mod owned;
+mod ping;
 mod pool;
 mod prices;
 mod purchase;

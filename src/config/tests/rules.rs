@@ -197,6 +197,17 @@ fn what_may_be_asked_besides_public_addresses_is_named_and_never_everything() {
 }
 
 #[test]
+fn who_is_called_for_others_is_one_of_three_and_who_is_not_is_named() {
+    let ping = |value: &str| least_and(&format!("[tools]\nping = '{value}'"));
+    assert_edges("tools.ping", &["anybody", "own_servers", "nobody"], &["", "true", "Anybody"], ping);
+    let never = |value: &str| least_and(&format!("[tools]\nnever_ping = {value}"));
+    let key = format!("['{}']", "02".repeat(33));
+    assert_edges("tools.never_ping", &["[]", &key], &["''", "['']", "['02']", "[1]"], never);
+    let refuse = |value: &str| least_and(&format!("[egress]\nrefuse = {value}"));
+    assert_edges("egress.refuse", &["['203.0.113.0/24', '::1']"], &["['0.0.0.0/0']", "['a.example']"], refuse);
+}
+
+#[test]
 fn a_plan_has_one_price_and_each_duration_one_plan() {
     let price = |value: &str| least_with("sats = 4500", value);
     assert_edges("plans[0].usd", &[], &["", "sats = 1\nusd = '1.00'"], price);

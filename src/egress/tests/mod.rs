@@ -49,6 +49,21 @@ fn answering(answers: Vec<Vec<SocketAddr>>) -> (Lookup, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
+async fn who_complained_is_never_asked_whatever_name_leads_there() {
+    let far = FarEnd::that_says(OK).await;
+    let refuse = vec!["127.0.0.0/29".parse().unwrap()];
+    let rules = EgressRules { refuse, ..allowing(&["127.0.0.1/32"]) };
+    let (lookup, _) = answering(vec![vec![far.address]]);
+    let egress = Egress::with_lookup(&rules, lookup).unwrap();
+    for host in ["127.0.0.1", "::ffff:127.0.0.1", "complained.example"] {
+        let asked = egress.connect(Purpose::Probe, host, far.address.port()).await;
+        assert_eq!(asked.unwrap_err(), Error::Address, "{host}");
+    }
+    let url = format!("http://127.0.0.1:{}/", far.address.port());
+    assert_eq!(egress.send(get(Purpose::Webhook, url)).await.map(drop), Err(Error::Address));
+}
+
+#[tokio::test]
 async fn an_allowed_target_is_asked_what_was_said_and_as_whom() {
     let mut far = FarEnd::that_says("HTTP/1.1 202 Yes\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nok").await;
     let url = format!("http://127.0.0.1:{}/a?b=c", far.address.port());

@@ -61,7 +61,9 @@ async fn a_browser_s_preflight_is_answered_on_every_public_path() {
         (HASH, "GET"),
     ];
     let paths = of_orders.map(|(path, method)| (format!("subscription/{path}"), method));
-    for (path, method) in paths.into_iter().chain([("tools/node-lookup".to_owned(), "POST")]) {
+    for (path, method) in
+        paths.into_iter().chain(["ping/test", "tools/node-lookup"].map(|path| (path.to_owned(), "POST")))
+    {
         let request = TestRequest::with_uri(&format!("/api/public/v1/{path}"))
             .method(Method::OPTIONS)
             .insert_header(("Origin", "https://a.example"))
@@ -167,6 +169,7 @@ async fn the_document_describes_every_path_and_the_page_needs_no_internet() {
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     insta::assert_json_snapshot!(paths, @r#"
     [
+      "/api/public/v1/ping/test",
       "/api/public/v1/servers",
       "/api/public/v1/subscription/bandwidth-reset",
       "/api/public/v1/subscription/claim",
