@@ -4,7 +4,7 @@
 //! (`tests/layering.rs` holds it to that):
 //!
 //! ```text
-//! main -> cli -> lifecycle -> { http, workers, agent } -> app -> { store, lnd, lightning_peer, wireguard, netfilter } -> egress -> config -> domain
+//! main -> cli -> lifecycle -> { http, workers, agent } -> app -> { store, lnd, lightning_peer, stripe, wireguard, netfilter } -> egress -> config -> domain
 //! ```
 //!
 //! | folder | its one job |
@@ -13,6 +13,7 @@
 //! | [`store`] | SQL on SQLite and Postgres; one method is one statement or one transaction |
 //! | [`lnd`] | the client of an LND node |
 //! | [`lightning_peer`] | speaking to other Lightning nodes, as far as a handshake |
+//! | [`stripe`] | the client of a Stripe account, and its events |
 //! | [`lnd_simulator`] | a node to buy from without bitcoin: for `demo`, `dev` and tests |
 //! | [`wireguard`] | the text of a customer's config, and a server's interface with its peers |
 //! | [`netfilter`] | a server's firewall: forwards, leases, counters, flows |
@@ -50,5 +51,6 @@ mod netlink;
 pub mod random;
 pub mod stop;
 pub mod store;
+pub mod stripe;
 pub mod wireguard;
 pub mod workers;

@@ -20,7 +20,7 @@ use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
 use crate::domain::money::{Msats, Quote, Sats};
 use crate::domain::order::{ClaimBy, Order, OrderKind, Purchase, Rail};
-use crate::domain::payment::{Outcome, Payment};
+use crate::domain::payment::{Outcome, Payment, Provider};
 use crate::domain::server::ServerId;
 use crate::domain::subscription::Standing;
 use crate::lnd::{InvoiceState, NodeInvoice, Settlement};
@@ -125,6 +125,9 @@ async fn find_orphan(app: &App, name: PaymentName) -> Result<Orphan, Error> {
     let known = find_payment(app, name).await?;
     known.as_ref().map_or(Ok(()), still_orphaned)?;
     let hash = match (&known, name) {
+        (Some(payment), _) if payment.evidence.provider != Provider::Lightning => {
+            return Err(refused("this payment was made by card: give it back at Stripe").into());
+        }
         (Some(payment), _) => PaymentHash::parse(&payment.evidence.external_id).map_err(Error::Broken)?,
         (None, PaymentName::PaymentHash(hash)) => hash,
         (None, PaymentName::Id(_)) => return Err(Error::NotFound("the ledger has no payment of this id")),

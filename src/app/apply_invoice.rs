@@ -9,7 +9,7 @@ use crate::domain::order::{Order, OrderState};
 use crate::lnd::{InvoiceState, NodeInvoice, Settled};
 
 /// Applies an invoice in any order and any number of times; only forward moves happen.
-pub async fn apply_invoice(app: &App, invoice: &NodeInvoice, progress: Option<Progress>) -> Result<(), Error> {
+pub async fn apply_invoice(app: &App, invoice: &NodeInvoice, progress: Option<Progress<'_>>) -> Result<(), Error> {
     let order = app.store.order_by_payment_hash(invoice.payment_hash).await?;
     match (order, invoice.state) {
         (Some(order), _) if order.is_paid() => pass_over(app, progress).await,
@@ -17,10 +17,7 @@ pub async fn apply_invoice(app: &App, invoice: &NodeInvoice, progress: Option<Pr
             let order = with_invoice(app, order, invoice).await?;
             settle(app, order.id, &evidence(invoice.payment_hash, &settlement), progress).await.map(drop)
         }
-        (Some(order), InvoiceState::Canceled) => {
-            close_orders::close_by_node(app, &order).await?;
-            pass_over(app, progress).await
-        }
+        (Some(order), InvoiceState::Canceled) => close_orders::close_for_good(app, &order, progress).await,
         (None, InvoiceState::Settled(settlement)) => match order_made_for(app, invoice) {
             Some((named, _)) => record_orphan(app, &evidence(invoice.payment_hash, &settlement), named, progress).await,
             None => pass_over(app, progress).await,
@@ -42,7 +39,7 @@ pub fn order_made_for(app: &App, invoice: &NodeInvoice) -> Option<(Uuid, KeyId)>
 }
 
 /// Applies an event of the stream. Only one that says too little is looked up: most payments of a busy node are not ours.
-pub async fn apply_settled(app: &App, settled: &Settled, progress: Option<Progress>) -> Result<(), Error> {
+pub async fn apply_settled(app: &App, settled: &Settled, progress: Option<Progress<'_>>) -> Result<(), Error> {
     let hash = match settled {
         Settled::Nameless { .. } => return pass_over(app, progress).await,
         Settled::Paid { invoice, .. } => return apply_invoice(app, invoice, progress).await,

@@ -12,8 +12,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::apply_invoice::apply_invoice;
+use super::apply_session::{apply_session, paid_by};
 use super::{App, Error};
-use crate::domain::order::{Order, OrderState};
+use crate::domain::lightning::PaymentHash;
+use crate::domain::order::{Order, OrderState, Rail};
 
 /// How often the node is asked.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +102,30 @@ pub async fn refresh(app: &App, order: Order) -> Result<Order, Error> {
     if !unpaid || !order.is_visible(app.clock.now()) {
         return Ok(order);
     }
-    let Some((hash, _)) = order.lightning() else { return Ok(order) };
+    match &order.rail {
+        Rail::Lightning { payment_hash, .. } => ask_the_node(app, *payment_hash, order).await,
+        Rail::Card { session: Some(session), .. } => ask_stripe(app, &session.clone(), order).await,
+        Rail::Card { session: None, .. } => Ok(order),
+    }
+}
+
+/// As rarely as the node is asked while its stream lives: Stripe's events are the faster way.
+async fn ask_stripe(app: &App, session: &str, order: Order) -> Result<Order, Error> {
+    let Some(stripe) = &app.stripe else { return Ok(order) };
+    let Some(_place) = app.questions.take(order.id, WITH_STREAM) else { return Ok(order) };
+    match stripe.session(session).await {
+        Ok(session) => {
+            apply_session(app, &session, paid_by(app, &session), None).await?;
+            Ok(app.store.order(order.id).await?.unwrap_or(order))
+        }
+        Err(error) => {
+            tracing::debug!(order.id = %order.id, error = %error, "Stripe could not be asked about an order");
+            Ok(order)
+        }
+    }
+}
+
+async fn ask_the_node(app: &App, hash: PaymentHash, order: Order) -> Result<Order, Error> {
     let pace = if app.health.is_stream_live() { WITH_STREAM } else { WITHOUT_STREAM };
     let Some(_place) = app.questions.take(order.id, pace) else { return Ok(order) };
     match app.node.lookup_invoice(hash).await {

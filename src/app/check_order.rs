@@ -1,9 +1,8 @@
-//! Checking an order by its payment hash; where it is due, the node is asked first.
+//! Checking an order by its public name; where it is due, the node, or Stripe, is asked first.
 
 use super::extension::{Extension, extension};
 use super::{App, Error, NO_SUCH_ORDER, ask_node};
-use crate::domain::lightning::PaymentHash;
-use crate::domain::order::{Order, OrderKind};
+use crate::domain::order::{Order, OrderKind, PublicName};
 use crate::domain::server::Server;
 use crate::domain::subscription::Subscription;
 use crate::store::CheckedOrder;
@@ -19,16 +18,16 @@ pub struct Checked {
     pub extension: Option<Extension>,
 }
 
-/// The order of a payment hash; never asks the node about a hash that is not in the database.
-pub async fn check_order(app: &App, hash: PaymentHash) -> Result<Checked, Error> {
+/// The order of that name; never asks the node, or Stripe, about one that is not in the database.
+pub async fn check_order(app: &App, name: PublicName) -> Result<Checked, Error> {
     let missing = || Error::NotFound(NO_SUCH_ORDER);
-    let found = app.store.checked_order(hash).await?.ok_or_else(missing)?;
+    let found = app.store.checked_order(name).await?.ok_or_else(missing)?;
     let known = found.order.revision;
     let order = ask_node::refresh(app, found.order).await?;
     let found = if order.revision == known {
         CheckedOrder { order, ..found }
     } else {
-        app.store.checked_order_afresh(hash).await?.ok_or_else(missing)?
+        app.store.checked_order_afresh(name).await?.ok_or_else(missing)?
     };
     if !found.order.is_visible(app.clock.now()) {
         return Err(missing());

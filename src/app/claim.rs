@@ -13,8 +13,7 @@ use crate::crash::crash_point;
 use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::{PresharedKey, PrivateKey, PublicKey};
-use crate::domain::lightning::PaymentHash;
-use crate::domain::order::{ClaimBy, Order, OrderKind, OrderState};
+use crate::domain::order::{ClaimBy, Order, OrderKind, OrderState, PublicName, Rail};
 use crate::domain::peer::Binding;
 use crate::domain::server::Server;
 use crate::domain::subscription::{Standing, Subscription};
@@ -27,7 +26,7 @@ const KEY_MISMATCH: &str = "key mismatch: this order was claimed with another wg
 /// What a client shows and asks for.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    pub payment_hash: PaymentHash,
+    pub order: PublicName,
     pub claim_token: Option<SecretText>,
     /// Whose credential came with it: an owner needs no token.
     pub owner: Option<Uuid>,
@@ -82,9 +81,14 @@ pub async fn claim(app: &App, claim: &Claim) -> Result<Claimed, Error> {
 
 /// The order, if the client may know of it and has shown what it requires.
 async fn proven_order(app: &App, claim: &Claim) -> Result<Order, Error> {
-    let found = app.store.order_by_payment_hash(claim.payment_hash).await?;
+    let found = match claim.order {
+        PublicName::PaymentHash(hash) => app.store.order_by_payment_hash(hash).await?,
+        PublicName::CardOrder(id) => app.store.order(id).await?.filter(|order| order.payment_hash().is_none()),
+    };
     let order = found.filter(|order| order.is_visible(app.clock.now())).ok_or(Error::NotFound(NO_SUCH_ORDER))?;
-    let token_needed = order.claim_by == ClaimBy::ClaimToken || app.shop.orders.require_claim_token;
+    // The id of an order is no secret: Stripe, its receipts and its events have it, too.
+    let by_card = matches!(order.rail, Rail::Card { .. });
+    let token_needed = by_card || order.claim_by == ClaimBy::ClaimToken || app.shop.orders.require_claim_token;
     let proven = match &claim.claim_token {
         Some(token) => app.keyring.get(order.key_id)?.claim_token(order.id).matches(token.expose()),
         None => !token_needed || (order.account.is_some() && order.account == claim.owner),

@@ -4,6 +4,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::apply_invoice::apply_invoice;
+use super::close_checkout::close_checkout;
+use super::settle::{Progress, advance, pass_over};
 use super::{App, Error};
 use crate::crash::crash_point;
 use crate::domain::bolt11::Invoice;
@@ -20,7 +22,7 @@ const GRACE: i64 = 5 * SECOND;
 const ABANDONED_AFTER: i64 = 2 * MINUTE;
 const AT_ONCE: u32 = 200;
 
-/// Closes every order that is due, as far as the node answers; returns how many were closed.
+/// Closes every order on Lightning that is due, as far as the node answers; returns how many were closed.
 pub async fn close_due_orders(app: &App) -> Result<usize, Error> {
     let now = app.clock.now();
     let abandoned = app.store.abandoned_orders(now.plus_millis(-ABANDONED_AFTER), AT_ONCE).await?;
@@ -45,7 +47,7 @@ async fn close_each(app: &App, orders: &[Order]) -> Result<(usize, bool), Error>
         match close(app, order).await {
             Ok(Closing::Closed) => closed += 1,
             Ok(Closing::Undecided) => {}
-            Ok(Closing::NodeSilent) => return Ok((closed, true)),
+            Ok(Closing::Silent) => return Ok((closed, true)),
             Err(Error::Store(error @ store::Error::Database(_))) => return Err(error.into()),
             // One order that cannot be closed does not hold up the others.
             Err(error) => tracing::error!(order.id = %order.id, error = %error, "an order could not be closed"),
@@ -61,7 +63,7 @@ pub enum Closing {
     /// The node's answer proves nothing; the next round asks again.
     Undecided,
     /// No answer: asking about further orders would only wait as long again.
-    NodeSilent,
+    Silent,
 }
 
 /// What became of invoices that were to be closed.
@@ -79,7 +81,7 @@ pub async fn close_all(app: &App, orders: &[Order]) -> OpenInvoices {
     for order in orders {
         match close(app, order).await {
             Ok(Closing::Closed) => invoices.closed += 1,
-            Ok(Closing::Undecided | Closing::NodeSilent) => invoices.open += 1,
+            Ok(Closing::Undecided | Closing::Silent) => invoices.open += 1,
             Err(error) => {
                 invoices.open += 1;
                 tracing::error!(order.id = %order.id, error = %error, "an order could not be closed");
@@ -89,20 +91,20 @@ pub async fn close_all(app: &App, orders: &[Order]) -> OpenInvoices {
     invoices
 }
 
-/// Asks the node to close an order that is not paid yet, and does as it says.
+/// Asks the node, or Stripe, to close an order that is not paid yet, and does as it says.
 pub async fn close(app: &App, order: &Order) -> Result<Closing, Error> {
-    let Some((hash, _)) = order.lightning() else { return Ok(Closing::Undecided) };
+    let Some((hash, _)) = order.lightning() else { return Box::pin(close_checkout(app, order)).await };
     crash_point!("close.before_cancel");
     match app.node.cancel_invoice(hash).await {
         Ok(Cancelled::Cancelled) => {
             crash_point!("close.cancelled");
-            close_by_node(app, order).await.map(|()| Closing::Closed)
+            close_for_good(app, order, None).await.map(|()| Closing::Closed)
         }
         Ok(Cancelled::AlreadySettled) => settle_instead(app, hash).await,
         Ok(Cancelled::Unknown) => close_unknown(app, order).await,
         Err(error) => {
             tracing::warn!(order.id = %order.id, error = %error, "the node did not close an order");
-            Ok(if error.is_retryable() { Closing::NodeSilent } else { Closing::Undecided })
+            Ok(if error.is_retryable() { Closing::Silent } else { Closing::Undecided })
         }
     }
 }
@@ -112,7 +114,7 @@ async fn settle_instead(app: &App, hash: PaymentHash) -> Result<Closing, Error> 
     crash_point!("close.already_settled");
     match app.node.lookup_invoice(hash).await {
         Ok(Some(invoice)) => apply_invoice(app, &invoice, None).await.map(|()| Closing::Closed),
-        Err(error) if error.is_retryable() => Ok(Closing::NodeSilent),
+        Err(error) if error.is_retryable() => Ok(Closing::Silent),
         Ok(None) | Err(_) => Ok(Closing::Undecided),
     }
 }
@@ -134,7 +136,7 @@ async fn close_unknown(app: &App, order: &Order) -> Result<Closing, Error> {
         tracing::warn!(order.id = %order.id, "the node does not know the invoice of an order; it stays open");
         return Ok(Closing::Undecided);
     }
-    close_by_node(app, order).await.map(|()| Closing::Closed)
+    close_for_good(app, order, None).await.map(|()| Closing::Closed)
 }
 
 fn made_by_this_node(app: &App, invoice: &str) -> bool {
@@ -152,16 +154,19 @@ async fn knows_another(app: &App, order: &Order) -> bool {
     false
 }
 
-/// The node's word is that the order can never be paid: it expires, or fails where nobody saw its invoice.
-pub async fn close_by_node(app: &App, order: &Order) -> Result<(), Error> {
+/// The word of the node, or of Stripe, is that the order can never be paid: it expires, or fails where nobody saw its
+/// invoice.
+pub async fn close_for_good(app: &App, order: &Order, progress: Option<Progress<'_>>) -> Result<(), Error> {
     match order.state {
-        OrderState::Pending(_) => expire(app, order).await,
-        OrderState::Creating => abandon(app, order).await,
-        OrderState::Paid { .. } | OrderState::Expired { .. } | OrderState::Failed { .. } => Ok(()),
+        OrderState::Pending(_) => expire(app, order, progress).await,
+        OrderState::Creating => abandon(app, order, progress).await,
+        OrderState::Paid { .. } | OrderState::Expired { .. } | OrderState::Failed { .. } => {
+            pass_over(app, progress).await
+        }
     }
 }
 
-async fn expire(app: &App, order: &Order) -> Result<(), Error> {
+async fn expire(app: &App, order: &Order, progress: Option<Progress<'_>>) -> Result<(), Error> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
     let expired = tx.mark_expired(order.id, now).await?;
@@ -169,6 +174,7 @@ async fn expire(app: &App, order: &Order) -> Result<(), Error> {
         tx.release_reservation(order.id, now).await?;
         tx.record(app.new_id(), EventType::OrderExpired, Subject::Order(order.id), &json!({}), now).await?;
     }
+    advance(&mut tx, progress, now).await?;
     crash_point!("expire.before_commit");
     tx.commit().await?;
     crash_point!("expire.committed");
@@ -180,7 +186,7 @@ async fn expire(app: &App, order: &Order) -> Result<(), Error> {
 }
 
 /// `creating -> failed`: nobody was shown an invoice.
-async fn abandon(app: &App, order: &Order) -> Result<(), Error> {
+async fn abandon(app: &App, order: &Order, progress: Option<Progress<'_>>) -> Result<(), Error> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
     let failed = tx.mark_failed(order.id, now).await?;
@@ -188,6 +194,7 @@ async fn abandon(app: &App, order: &Order) -> Result<(), Error> {
         tx.release_reservation(order.id, now).await?;
         tx.record(app.new_id(), EventType::OrderFailed, Subject::Order(order.id), &json!({}), now).await?;
     }
+    advance(&mut tx, progress, now).await?;
     crash_point!("abandon.before_commit");
     tx.commit().await?;
     crash_point!("abandon.committed");

@@ -7,7 +7,7 @@ use super::{App, Error};
 use crate::domain::event::{Event, Subject};
 use crate::domain::lightning::PaymentHash;
 use crate::domain::order::Order;
-use crate::domain::payment::Payment;
+use crate::domain::payment::{Payment, Provider};
 use crate::domain::subscription::{Grant, Subscription};
 use crate::lnd::{self, NodeInvoice};
 use crate::store::StoredPeer;
@@ -33,8 +33,8 @@ pub struct Explained {
 pub struct ExplainedOrphan {
     pub payment: Payment,
     pub events: Vec<Event>,
-    /// What the node says of its invoice now.
-    pub node: Result<Option<NodeInvoice>, lnd::Error>,
+    /// What the node says of its invoice now; None where it was not paid by one.
+    pub node: Option<Result<Option<NodeInvoice>, lnd::Error>>,
 }
 
 /// How a person names an order, or a payment.
@@ -54,8 +54,13 @@ pub async fn explain_orphan(app: &App, name: OrderName) -> Result<Option<Explain
     let payment = find_payment(app, name).await?.filter(|payment| payment.order_id.is_none());
     let Some(payment) = payment else { return Ok(None) };
     let events = app.store.events_of(Subject::Payment(payment.id)).await?;
-    let hash = PaymentHash::parse(&payment.evidence.external_id).map_err(Error::Broken)?;
-    let node = app.node.lookup_invoice(hash).await;
+    let node = match payment.evidence.provider {
+        Provider::Lightning => {
+            let hash = PaymentHash::parse(&payment.evidence.external_id).map_err(Error::Broken)?;
+            Some(app.node.lookup_invoice(hash).await)
+        }
+        Provider::Stripe => None,
+    };
     Ok(Some(ExplainedOrphan { payment, events, node }))
 }
 

@@ -7,6 +7,8 @@ pub mod adopt_order;
 pub mod adopt_payment;
 pub mod allow_removals;
 pub mod apply_invoice;
+pub mod apply_session;
+pub mod apply_stripe_event;
 pub mod ask_node;
 pub mod authenticate;
 pub mod bandwidth;
@@ -15,6 +17,7 @@ pub mod changes;
 pub mod check_order;
 pub mod circuit_breaker;
 pub mod claim;
+pub mod close_checkout;
 pub mod close_orders;
 pub mod compare_digest;
 pub mod confirm_removals;
@@ -28,8 +31,10 @@ pub mod explain;
 pub mod extend;
 pub mod extension;
 pub mod find_subscription;
+pub mod give_back;
 pub mod hear_troubles;
 pub mod list_servers;
+pub mod look_up_cards;
 pub mod look_up_node;
 pub mod measure;
 pub mod node_health;
@@ -45,11 +50,13 @@ pub mod referral;
 pub mod rekey;
 pub mod release;
 pub mod renew;
+pub mod request_checkout;
 pub mod request_invoice;
 pub mod reset_bandwidth;
 pub mod resolve_payment;
 pub mod revoke;
 pub mod revoke_api_key;
+pub mod revoke_grants;
 pub mod secrets;
 pub mod server_keys;
 pub mod settle;
@@ -83,6 +90,7 @@ use crate::domain::subscription::Holds;
 use crate::egress::Egress;
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
+use crate::stripe::Stripe;
 use crate::{lnd, wireguard};
 
 /// One text for an order that is not there and for one that is not yours.
@@ -96,6 +104,8 @@ pub struct App {
     pub store: Store,
     pub node: lnd::Node,
     pub egress: Egress,
+    /// Where cards are taken.
+    pub stripe: Option<Stripe>,
     pub clock: Clock,
     pub keyring: Arc<Keyring>,
     pub shop: Arc<Shop>,
@@ -187,6 +197,8 @@ pub enum Unavailable {
     NodeDown(String),
     #[error("the Lightning node takes no new invoices, though it answers otherwise: it has to be restarted")]
     NodeHangs,
+    #[error("Stripe makes no page to pay on by card now; pay on Lightning, or try again")]
+    StripeDown,
     #[error(
         "another agent speaks for server {0}; stop that one, then wait for 90 s or run `wiretoll server takeover {0}`"
     )]
@@ -205,7 +217,9 @@ impl Unavailable {
         match self {
             Self::SoldOut(_) | Self::NoKey(_) => Duration::from_mins(5),
             Self::NoRate(_) | Self::NoChannel | Self::NoReport(_) => Duration::from_mins(1),
-            Self::NodeDown(_) | Self::NodeHangs | Self::AnotherAgent(_) | Self::Busy => Duration::from_secs(10),
+            Self::NodeDown(_) | Self::NodeHangs | Self::StripeDown | Self::AnotherAgent(_) | Self::Busy => {
+                Duration::from_secs(10)
+            }
             Self::RefundDue => Duration::from_hours(1),
         }
     }

@@ -38,7 +38,9 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
         tx.commit().await?;
         return Ok(earlier);
     }
-    app.health.payee()?;
+    if let Rail::Lightning { .. } = new.rail {
+        app.health.payee()?;
+    }
     if let OrderKind::BandwidthReset(subscription) = new.purchase.kind {
         reset_bandwidth::refuse_too_many(app, &mut tx, subscription).await?;
     }
@@ -54,7 +56,7 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
     }
     let (name, amount) = match &new.rail {
         Rail::Lightning { quote, .. } => ("amountSats", quote.amount.get()),
-        Rail::Card { price } => ("amountCents", price.get()),
+        Rail::Card { price, .. } => ("amountCents", price.get()),
     };
     let data = json!({
         "serverId": new.purchase.server_id.as_str(), "months": new.purchase.kind.months(), name: amount,

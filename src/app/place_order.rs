@@ -3,13 +3,14 @@
 use uuid::Uuid;
 
 use super::open_order::{open_order, replay};
+use super::price::Asked;
+use super::request_checkout::request_checkout;
 use super::request_invoice::request_invoice;
 use super::{App, Error, Unavailable, price};
 use crate::domain::Invalid;
 use crate::domain::instance_key::ClaimToken;
 use crate::domain::keys::PublicKey;
-use crate::domain::money::Quote;
-use crate::domain::order::{ClaimBy, Order, OrderKind, Purchase, Rail};
+use crate::domain::order::{ClaimBy, Order, OrderKind, PayBy, Purchase, Rail};
 use crate::domain::referral::ReferralCode;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Standing;
@@ -23,6 +24,7 @@ pub struct PlaceOrder {
     pub public_key: Option<PublicKey>,
     pub referral_code: Option<ReferralCode>,
     pub claim_by: ClaimBy,
+    pub pay_by: PayBy,
     pub customer: Customer,
 }
 
@@ -55,7 +57,7 @@ pub async fn place_order(app: &App, request: PlaceOrder) -> Result<PlacedOrder, 
     let server = app.shop.server(&request.server_id).ok_or_else(|| unknown_server(app))?;
     sellable(app, server)?;
     check_key(app, request.public_key, server).await?;
-    let quote = price::price(app, plan)?;
+    let price = price::price_on(app, plan.price, request.pay_by)?;
     let purchase = Purchase {
         kind: OrderKind::New { months: request.months },
         server_id: request.server_id,
@@ -63,7 +65,7 @@ pub async fn place_order(app: &App, request: PlaceOrder) -> Result<PlacedOrder, 
         claim_by: request.claim_by,
         referral_code: request.referral_code,
     };
-    place(app, purchase, quote, &request.customer).await
+    place(app, purchase, price, &request.customer).await
 }
 
 /// The answer of an earlier request with the same key.
@@ -74,9 +76,11 @@ pub async fn repeat(app: &App, customer: &Customer) -> Result<Option<PlacedOrder
     placed(app, order).map(Some)
 }
 
-/// The common way of every order on Lightning.
-pub async fn place(app: &App, purchase: Purchase, quote: Quote, customer: &Customer) -> Result<PlacedOrder, Error> {
-    app.health.looked().await;
+/// The common way of every order.
+pub async fn place(app: &App, purchase: Purchase, price: Asked, customer: &Customer) -> Result<PlacedOrder, Error> {
+    if let Asked::OnLightning(_) = price {
+        app.health.looked().await;
+    }
     let id = app.new_id();
     let key_id = app.keyring.current();
     let key = app.keyring.get(key_id)?;
@@ -84,13 +88,19 @@ pub async fn place(app: &App, purchase: Purchase, quote: Quote, customer: &Custo
         id,
         key_id,
         purchase,
-        rail: Rail::Lightning { payment_hash: key.preimage(id).payment_hash(), quote },
+        rail: match price {
+            Asked::OnLightning(quote) => Rail::Lightning { payment_hash: key.preimage(id).payment_hash(), quote },
+            Asked::ByCard(price) => Rail::Card { price, session: None },
+        },
         origin: key.origin(&customer.address_prefix),
         account: customer.account,
         created_at: app.clock.now(),
     };
     let order = open_order(app, &new, customer.idempotency_key.as_ref()).await?;
-    let order = request_invoice(app, order).await?;
+    let order = match order.rail {
+        Rail::Lightning { .. } => request_invoice(app, order).await?,
+        Rail::Card { .. } => request_checkout(app, order).await?,
+    };
     tracing::info!(order.id = %order.id, payment_hash = order.payment_hash_prefix(), "an order was placed");
     placed(app, order)
 }

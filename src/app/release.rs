@@ -7,10 +7,11 @@ use super::{App, Error};
 use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::PublicKey;
 use crate::domain::subscription::{Standing, Subscription};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY, Timestamp};
 use crate::store::Tx;
 
 const AT_ONCE: u32 = 200;
+const STRIPE_EVENTS_KEPT: i64 = 60 * DAY;
 
 /// Ends the holds that are over; a renewal that could still be paid keeps its slot.
 pub async fn release_ended_holds(app: &App) -> Result<usize, Error> {
@@ -66,6 +67,11 @@ async fn erase_due(app: &App, tx: &mut Tx, now: Timestamp) -> Result<usize, Erro
         tx.record(app.new_id(), EventType::ClaimKeyErased, Subject::Order(*order), &json!({}), now).await?;
     }
     Ok(orders.len())
+}
+
+/// Stripe sends an event again for three days by itself, and for thirty by hand.
+pub async fn forget_stripe_events(app: &App) -> Result<u64, Error> {
+    Ok(app.store.forget_stripe_events(app.clock.now().plus_millis(-STRIPE_EVENTS_KEPT)).await?)
 }
 
 pub async fn forget_idempotency_keys(app: &App) -> Result<u64, Error> {

@@ -4,7 +4,7 @@ use super::extension::{Extension, extension};
 use super::place_order::{Customer, PlacedOrder, place, repeat};
 use super::{App, Error, NO_SUCH_KEY, price};
 use crate::domain::keys::PublicKey;
-use crate::domain::order::{ClaimBy, OrderKind, Purchase};
+use crate::domain::order::{ClaimBy, OrderKind, PayBy, Purchase};
 use crate::domain::subscription::{Standing, Subscription};
 use crate::store::KeyOwner;
 
@@ -20,15 +20,21 @@ pub struct Renewal {
 ///
 /// # Errors
 /// [`Error::MigrationRequired`] on a server that customers are asked to leave.
-pub async fn renew(app: &App, key: PublicKey, months: u32, customer: &Customer) -> Result<Renewal, Error> {
+pub async fn renew(
+    app: &App,
+    key: PublicKey,
+    months: u32,
+    pay_by: PayBy,
+    customer: &Customer,
+) -> Result<Renewal, Error> {
     let plan = app.shop.plans.find(months)?;
     let subscription = subscription_of(app, key).await?.ok_or(Error::NotFound(NO_SUCH_KEY))?;
     let placed = if let Some(placed) = repeat(app, customer).await? {
         placed
     } else {
         renewable(app, &subscription)?;
-        let quote = price::price(app, plan)?;
-        place(app, renewal_of(&subscription, key, months), quote, customer).await?
+        let price = price::price_on(app, plan.price, pay_by)?;
+        place(app, renewal_of(&subscription, key, months), price, customer).await?
     };
     let extension = extension(app, placed.order.id, months, &subscription).await?;
     Ok(Renewal { placed, extension })

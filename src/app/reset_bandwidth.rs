@@ -17,7 +17,7 @@ use super::{App, Error, NO_SUCH_KEY, price};
 use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::PublicKey;
-use crate::domain::order::{ClaimBy, OrderKind, Purchase};
+use crate::domain::order::{ClaimBy, OrderKind, PayBy, Purchase};
 use crate::domain::plan::BandwidthResets;
 use crate::domain::subscription::{Standing, Subscription};
 use crate::domain::time::Timestamp;
@@ -46,8 +46,8 @@ pub async fn reset_bandwidth(app: &App, key: PublicKey, customer: &Customer) -> 
         placed
     } else {
         resettable(app, &terms, &subscription, &used)?;
-        let quote = price::quote_now(app, terms.price)?;
-        place(app, reset_of(&subscription, key), quote, customer).await?
+        let price = price::price_on(app, terms.price, PayBy::Lightning)?;
+        place(app, reset_of(&subscription, key), price, customer).await?
     };
     let (resets, resets_per_month) = (used.resets, terms.per_month);
     Ok(OrderedReset { placed, used_percent: percent(&used), resets, resets_per_month })

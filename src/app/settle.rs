@@ -16,18 +16,20 @@ use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::lightning::{NodeId, PaymentHash};
 use crate::domain::money::Amount;
-use crate::domain::order::{Order, OrderState};
+use crate::domain::order::{Order, OrderState, Rail};
 use crate::domain::payment::{Evidence, Outcome, Payment, Provider};
 use crate::domain::settle_progress::Position;
 use crate::domain::time::Timestamp;
 use crate::lnd::Settlement;
 use crate::store::Tx;
 
-/// How far the node's settlements are applied with this one.
+/// What of its source is applied with a settlement, and is stored with it.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    pub node: NodeId,
-    pub position: Position,
+pub enum Progress<'a> {
+    /// How far the node's settlements are.
+    Node { node: NodeId, position: Position },
+    /// The id of an event of Stripe's.
+    StripeEvent(&'a str),
 }
 
 /// What a settlement changed.
@@ -50,7 +52,12 @@ pub fn evidence(payment_hash: PaymentHash, settlement: &Settlement) -> Evidence 
 /// Applies a payment to its order.
 ///
 /// The order must have its invoice (`adopt_invoice` gives one to an order that crashed before it was stored).
-pub async fn settle(app: &App, order: Uuid, evidence: &Evidence, progress: Option<Progress>) -> Result<Settled, Error> {
+pub async fn settle(
+    app: &App,
+    order: Uuid,
+    evidence: &Evidence,
+    progress: Option<Progress<'_>>,
+) -> Result<Settled, Error> {
     // A second attempt sees whoever was faster, so that a third is never needed.
     for _ in 0..3 {
         if let Some(settled) = attempt(app, order, evidence, progress).await? {
@@ -65,7 +72,7 @@ async fn attempt(
     app: &App,
     order: Uuid,
     evidence: &Evidence,
-    progress: Option<Progress>,
+    progress: Option<Progress<'_>>,
 ) -> Result<Option<Settled>, Error> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
@@ -91,14 +98,17 @@ async fn attempt(
 fn count(app: &App, order: &Order, evidence: &Evidence, outcome: Outcome, now: Timestamp) {
     app.metrics.payment(outcome, excess(order, evidence), lag(evidence, now));
     match outcome {
-        Outcome::Underpaid => app.metrics.order("expired"),
+        Outcome::Underpaid | Outcome::Mismatched => app.metrics.order("expired"),
         Outcome::RefundDue if matches!(order.state, OrderState::Failed { .. }) => {}
         _ => app.metrics.order("paid"),
     }
 }
 
-/// What was paid beyond the price; nothing where it is less.
+/// What was paid beyond the price; nothing where it is less, and of a card's, which is the price or buys nothing.
 fn excess(order: &Order, evidence: &Evidence) -> Amount {
+    if matches!(order.rail, Rail::Card { .. }) {
+        return evidence.amount.nothing();
+    }
     evidence.amount.excess_over(order.price()).unwrap_or_else(|| evidence.amount.nothing())
 }
 
@@ -108,7 +118,7 @@ fn lag(evidence: &Evidence, now: Timestamp) -> Duration {
 }
 
 /// Moves the cursor over a settlement that is nobody's order here.
-pub async fn pass_over(app: &App, progress: Option<Progress>) -> Result<(), Error> {
+pub async fn pass_over(app: &App, progress: Option<Progress<'_>>) -> Result<(), Error> {
     if progress.is_none() {
         return Ok(());
     }
@@ -125,7 +135,7 @@ pub async fn record_orphan(
     app: &App,
     evidence: &Evidence,
     named: Uuid,
-    progress: Option<Progress>,
+    progress: Option<Progress<'_>>,
 ) -> Result<(), Error> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
@@ -133,7 +143,7 @@ pub async fn record_orphan(
     let payment = payment(app, None, evidence, nothing, Outcome::Orphaned, now);
     let is_new = tx.insert_payment(&payment).await?;
     if is_new {
-        let data = json!({ "orderId": named, "amountMsat": evidence.amount.get() });
+        let data = json!({ "orderId": named, in_unit("amount", evidence.amount): evidence.amount.get() });
         tx.record(app.new_id(), EventType::PaymentOrphaned, Subject::Payment(payment.id), &data, now).await?;
         tracing::error!(order.id = %named, payment.id = %payment.id, "a payment names an order that is not in this database");
     }
@@ -147,9 +157,35 @@ pub async fn record_orphan(
     Ok(())
 }
 
-async fn advance(tx: &mut Tx, progress: Option<Progress>, now: Timestamp) -> Result<(), Error> {
-    if let Some(Progress { node, position }) = progress {
-        tx.advance_cursor(node, &position, now).await?;
+/// Keeps a payment that is of the other mode of Stripe than this shop; its order stays as it is.
+pub async fn record_mismatch(
+    app: &App,
+    order: &Order,
+    evidence: &Evidence,
+    progress: Option<Progress<'_>>,
+) -> Result<(), Error> {
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    let payment = payment(app, Some(order.id), evidence, evidence.amount.nothing(), Outcome::Mismatched, now);
+    let is_new = tx.insert_payment(&payment).await?;
+    if is_new {
+        let data = json!({ "orderId": order.id, in_unit("amount", evidence.amount): evidence.amount.get() });
+        tx.record(app.new_id(), EventType::PaymentMismatched, Subject::Payment(payment.id), &data, now).await?;
+    }
+    advance(&mut tx, progress, now).await?;
+    tx.commit().await?;
+    if is_new {
+        app.metrics.payment(Outcome::Mismatched, payment.excess, lag(evidence, now));
+    }
+    Ok(())
+}
+
+/// Stores the progress in the transaction of what it stands for.
+pub async fn advance(tx: &mut Tx, progress: Option<Progress<'_>>, now: Timestamp) -> Result<(), Error> {
+    match progress {
+        Some(Progress::Node { node, position }) => tx.advance_cursor(node, &position, now).await?,
+        Some(Progress::StripeEvent(id)) => tx.remember_stripe_event(id, now).await?,
+        None => {}
     }
     Ok(())
 }
@@ -165,10 +201,9 @@ async fn apply(
     if order.is_paid() || tx.has_payment(evidence).await? {
         return Ok(Some(Settled::Before));
     }
-    let outcome = if evidence.amount.excess_over(order.price()).is_none() {
-        Some(refuse(tx, order, now).await?)
-    } else {
-        pay(app, tx, order, evidence, now).await?
+    let outcome = match refusal(order, evidence) {
+        Some(refused) => Some(refuse(tx, order, refused, now).await?),
+        None => pay(app, tx, order, evidence, now).await?,
     };
     let Some(outcome) = outcome else { return Ok(None) };
     let excess = excess(order, evidence);
@@ -195,6 +230,7 @@ pub fn in_unit(name: &str, amount: Amount) -> String {
     let unit = match amount {
         Amount::Msats(_) => "Msat",
         Amount::UsdCents(_) => "Cents",
+        Amount::Foreign(..) => "Foreign",
     };
     format!("{name}{unit}")
 }
@@ -215,12 +251,23 @@ pub async fn record_excess(
     Ok(())
 }
 
-/// Less than the price, which LND never settles: recorded for the operator, and the order is over.
-async fn refuse(tx: &mut Tx, order: &Order, now: Timestamp) -> Result<Outcome, Error> {
+/// Why a payment buys nothing. A node may bring more than the price; a page at Stripe asks for exactly that.
+fn refusal(order: &Order, evidence: &Evidence) -> Option<Outcome> {
+    match (evidence.amount.excess_over(order.price()), &order.rail) {
+        (None, Rail::Lightning { .. }) => Some(Outcome::Underpaid),
+        (Some(excess), Rail::Card { .. }) if excess.get() == 0 => None,
+        (_, Rail::Card { .. }) => Some(Outcome::Mismatched),
+        (Some(_), Rail::Lightning { .. }) => None,
+    }
+}
+
+/// Not the price, which neither LND nor Stripe settles: recorded for the operator, and the order is over.
+async fn refuse(tx: &mut Tx, order: &Order, refused: Outcome, now: Timestamp) -> Result<Outcome, Error> {
     if tx.mark_expired(order.id, now).await? {
         tx.release_reservation(order.id, now).await?;
     }
-    Ok(Outcome::Underpaid)
+    tracing::error!(order.id = %order.id, outcome = refused.name(), "a payment is not of its order's price");
+    Ok(refused)
 }
 
 /// Delivers, and marks the order paid with what was delivered; None when it was outrun.
@@ -258,7 +305,7 @@ pub async fn pay(
     Ok(marked.then_some(outcome))
 }
 
-fn is_late(order: &Order, evidence: &Evidence) -> bool {
+pub fn is_late(order: &Order, evidence: &Evidence) -> bool {
     order.invoice().is_some_and(|invoice| evidence.settled_at > invoice.expires_at)
 }
 
@@ -271,7 +318,8 @@ fn payment(
     recorded_at: Timestamp,
 ) -> Payment {
     let (id, evidence) = (app.new_id(), evidence.clone());
-    Payment { id, order_id, evidence, excess, outcome, recorded_at, resolution: None }
+    let refunded = evidence.amount.nothing();
+    Payment { id, order_id, evidence, excess, refunded, outcome, recorded_at, resolution: None }
 }
 
 pub const fn event_of(outcome: Outcome) -> EventType {
@@ -281,5 +329,9 @@ pub const fn event_of(outcome: Outcome) -> EventType {
         Outcome::RefundDue => EventType::OrderRefundDue,
         Outcome::Orphaned => EventType::PaymentOrphaned,
         Outcome::Underpaid => EventType::PaymentUnderpaid,
+        Outcome::Mismatched => EventType::PaymentMismatched,
+        Outcome::Disputed => EventType::PaymentDisputed,
+        Outcome::Refunded => EventType::PaymentRefunded,
+        Outcome::ChargedBack => EventType::PaymentDisputeLost,
     }
 }

@@ -15,7 +15,7 @@ use crate::domain::event::{Event, Subject};
 use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
 use crate::domain::order::{OrderKind, Rail};
-use crate::domain::payment::{Outcome, Payment};
+use crate::domain::payment::{Outcome, Payment, Provider};
 use crate::domain::server::ServerId;
 use crate::domain::subscription::{Grant, Span};
 use crate::lifecycle;
@@ -143,12 +143,19 @@ fn bought(kind: OrderKind) -> String {
 fn orphan_lines(orphan: &ExplainedOrphan) -> Vec<String> {
     let mut lines = vec![
         "this payment names an order that is not in this database".to_owned(),
-        format!("payment hash  {}", orphan.payment.evidence.external_id),
+        format!("{:<13} {}", named_by(&orphan.payment), orphan.payment.evidence.external_id),
     ];
     lines.extend(payment_lines(&orphan.payment));
-    lines.push(format!("LND now       {}", node_line(&orphan.node)));
+    lines.extend(orphan.node.iter().map(|node| format!("LND now       {}", node_line(node))));
     lines.extend(event_lines(&orphan.events));
     lines
+}
+
+const fn named_by(payment: &Payment) -> &'static str {
+    match payment.evidence.provider {
+        Provider::Lightning => "payment hash",
+        Provider::Stripe => "Stripe's",
+    }
 }
 
 pub fn event_lines(events: &[Event]) -> Vec<String> {
@@ -164,6 +171,9 @@ fn payment_lines(payment: &Payment) -> Vec<String> {
         format!("payment       {amount} ({excess} beyond the price) settled {settled_at}: {outcome}"),
         format!("              {}", meaning(payment.outcome)),
     ];
+    if payment.refunded.get() > 0 {
+        lines.push(format!("              given back: {}", payment.refunded));
+    }
     if payment.is_open() {
         let id = payment.id;
         lines.push(format!("              waits for you: {}; wiretoll payment resolve {id} --note ...", task(payment)));
@@ -181,6 +191,10 @@ const fn meaning(outcome: Outcome) -> &'static str {
         Outcome::RefundDue => "nothing could be given for it",
         Outcome::Orphaned => "its order is not in this database, which was restored from a backup",
         Outcome::Underpaid => "less than the price: nothing was given for it",
+        Outcome::Mismatched => "not the amount, currency or mode of its order: nothing was given for it",
+        Outcome::Disputed => "the cardholder's bank asks for it: what it granted does not count until that ends",
+        Outcome::Refunded => "given back, and what it had granted was taken back",
+        Outcome::ChargedBack => "lost to the cardholder's bank, and what it had granted was taken back",
     }
 }
 
@@ -189,6 +203,8 @@ const fn task(payment: &Payment) -> &'static str {
     match payment.outcome {
         Outcome::Applied | Outcome::AppliedLate => "give back what was paid beyond the price, or leave it",
         Outcome::RefundDue | Outcome::Underpaid => "give the money back",
+        Outcome::Mismatched => "look at it at Stripe, and give the money back",
+        Outcome::Disputed | Outcome::Refunded | Outcome::ChargedBack => "nothing",
         Outcome::Orphaned => "make a subscription of it (wiretoll order adopt --help), or give the money back",
     }
 }

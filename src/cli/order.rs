@@ -127,7 +127,7 @@ impl Listed<8> for Hashed<Order> {
         let Self { one: order, hashes } = self;
         let (sats, cents) = match &order.rail {
             Rail::Lightning { quote, .. } => (Some(quote.amount), None),
-            Rail::Card { price } => (None, Some(price.get())),
+            Rail::Card { price, .. } => (None, Some(price.get())),
         };
         json!({
             "orderId": order.id,

@@ -110,6 +110,7 @@ impl Listed<8> for Hashed<Payment> {
             "settledAt": payment.evidence.settled_at,
             in_unit("amount", payment.evidence.amount): payment.evidence.amount.get(),
             in_unit("excess", payment.excess): payment.excess.get(),
+            in_unit("refunded", payment.refunded): payment.refunded.get(),
             "outcome": payment.outcome.name(),
             "open": payment.is_open(),
             "resolvedAt": payment.resolution.as_ref().map(|resolution| resolution.at),

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::environment::{Environment, INSTANCE_KEY};
 use super::problem::{Problem, Problems};
 use super::section::{Section, read_root};
-use super::{Agent, Config, Log, agent, bandwidth_reset, prices, servers, settings};
+use super::{Agent, Config, Log, agent, bandwidth_reset, prices, servers, settings, stripe};
 use crate::domain::instance_key::Keyring;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::time::Timestamp;
@@ -82,6 +82,8 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     let prices = prices::prices(root, around.now);
     let resets = bandwidth_reset::resets(root);
     let bonuses = root.section("referral", settings::bonuses);
+    let network = lnd.as_ref().map(|lnd| lnd.network);
+    let stripe = root.optional_section("stripe", |section| stripe::stripe(section, folder, network));
     let servers = servers::servers(root);
     let agent = root.optional_section("agent", |section| agent::agent(section, folder, &data_folder));
     check_agents_server(root);
@@ -103,6 +105,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
         plans,
         resets,
         bonuses: bonuses?,
+        stripe: stripe.flatten(),
         servers: servers?,
         agent: agent.flatten(),
     })

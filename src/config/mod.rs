@@ -15,6 +15,7 @@ mod problem;
 mod section;
 mod servers;
 mod settings;
+mod stripe;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -38,6 +39,7 @@ use crate::domain::subscription::Holds;
 pub use example::example;
 pub use load::AgentConfig;
 pub use problem::{Problem, Problems};
+pub use stripe::{CardMode, StripeSettings, TextSource, webhook_secrets};
 
 /// Everything that `serve` needs to know.
 #[derive(Debug, Clone)]
@@ -60,6 +62,8 @@ pub struct Config {
     pub resets: Option<BandwidthResets>,
     /// Of referrals.
     pub bonuses: Bonuses,
+    /// The account for cards, where they are taken.
+    pub stripe: Option<StripeSettings>,
     pub servers: Vec<Server>,
     /// The WireGuard server on this machine, where its agent is to be served.
     pub agent: Option<Agent>,

@@ -1,7 +1,7 @@
 //! What is no mistake, and still keeps something from being sold: `config check` says so.
 
 use super::{Config, PinnedRate, RateSource};
-use crate::domain::money::Rate;
+use crate::domain::money::{Price, Rate};
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
 
@@ -17,7 +17,17 @@ impl Config {
                 server.id
             )
         });
-        keyless.chain(self.rate_warning(now)).collect()
+        keyless.chain(self.rate_warning(now)).chain(self.card_warning()).collect()
+    }
+
+    fn card_warning(&self) -> Option<String> {
+        self.stripe.as_ref()?;
+        let in_sats = self.plans.iter().filter(|plan| matches!(plan.price, Price::Sats(_)));
+        let months: Vec<_> = in_sats.map(|plan| plan.months.to_string()).collect();
+        (!months.is_empty()).then(|| {
+            let months = months.join(", ");
+            format!("plans priced in sats are not sold by card (those of {months} months): give their prices in usd")
+        })
     }
 
     fn rate_warning(&self, now: Timestamp) -> Option<String> {

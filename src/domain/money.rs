@@ -27,7 +27,13 @@ pub struct UsdCents(u64);
 pub enum Amount {
     Msats(Msats),
     UsdCents(UsdCents),
+    /// In the smallest units of a currency in which nothing is sold.
+    Foreign(u64, Currency),
 }
+
+/// Three lowercase letters (ISO 4217).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Currency([u8; 3]);
 
 impl Amount {
     /// The bare number.
@@ -35,6 +41,7 @@ impl Amount {
         match self {
             Self::Msats(msats) => msats.get(),
             Self::UsdCents(cents) => cents.get(),
+            Self::Foreign(units, _) => units,
         }
     }
 
@@ -57,7 +64,21 @@ impl Amount {
         match self {
             Self::Msats(_) => Self::Msats(Msats(0)),
             Self::UsdCents(_) => Self::UsdCents(UsdCents(0)),
+            Self::Foreign(_, currency) => Self::Foreign(0, currency),
         }
+    }
+}
+
+impl Currency {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let letters: Option<[u8; 3]> = text.as_bytes().try_into().ok();
+        let known = letters.filter(|letters| letters.iter().all(u8::is_ascii_lowercase));
+        known.map(Self).ok_or_else(|| Invalid::new("three lowercase letters of a currency are expected"))
+    }
+
+    pub fn code(&self) -> &str {
+        // Letters of ASCII, as they were parsed.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -125,6 +146,7 @@ impl fmt::Display for Amount {
         match self {
             Self::Msats(msats) => write!(f, "{} msat", msats.0),
             Self::UsdCents(cents) => write!(f, "${cents}"),
+            Self::Foreign(units, currency) => write!(f, "{units} {}", currency.code()),
         }
     }
 }

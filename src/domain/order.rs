@@ -5,6 +5,7 @@
 
 use uuid::Uuid;
 
+use super::Invalid;
 use super::instance_key::KeyId;
 use super::keys::PublicKey;
 use super::lightning::PaymentHash;
@@ -45,7 +46,22 @@ pub enum Rail {
     /// Its public name is the payment hash.
     Lightning { payment_hash: PaymentHash, quote: Quote },
     /// Its public name is the order's id.
-    Card { price: UsdCents },
+    /// The session is the page to pay on, from the moment that it is stored.
+    Card { price: UsdCents, session: Option<String> },
+}
+
+/// Which rail a customer asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayBy {
+    Lightning,
+    Card,
+}
+
+/// What a customer knows an order by: the payment hash, or for a card the order's id. Neither proves anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PublicName {
+    PaymentHash(PaymentHash),
+    CardOrder(Uuid),
 }
 
 /// The invoice that the customer was shown; it was checked before it was stored.
@@ -152,6 +168,17 @@ impl Order {
     }
 }
 
+impl PublicName {
+    /// Parses 64 lowercase hexadecimal digits, or a UUID with its hyphens.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let is_hyphenated = text.len() == 36;
+        match Uuid::try_parse(text).ok().filter(|_| is_hyphenated) {
+            Some(id) => Ok(Self::CardOrder(id)),
+            None => PaymentHash::parse(text).map(Self::PaymentHash),
+        }
+    }
+}
+
 impl Rail {
     pub const fn payment_hash(&self) -> Option<PaymentHash> {
         match self {
@@ -163,7 +190,7 @@ impl Rail {
     pub const fn price(&self) -> Amount {
         match self {
             Self::Lightning { quote, .. } => Amount::Msats(quote.amount.to_msats()),
-            Self::Card { price } => Amount::UsdCents(*price),
+            Self::Card { price, .. } => Amount::UsdCents(*price),
         }
     }
 
@@ -171,7 +198,7 @@ impl Rail {
     pub fn asked(&self) -> String {
         match self {
             Self::Lightning { quote, .. } => quote.amount.to_string(),
-            Self::Card { price } => Amount::UsdCents(*price).to_string(),
+            Self::Card { price, .. } => Amount::UsdCents(*price).to_string(),
         }
     }
 

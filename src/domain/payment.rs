@@ -37,6 +37,14 @@ pub enum Outcome {
     Orphaned,
     /// Less than the price, which LND never settles: recorded, not honoured.
     Underpaid,
+    /// By card, and of another amount, currency or mode than its order's: recorded, not honoured.
+    Mismatched,
+    /// Delivered, and asked back by the cardholder's bank: what it granted does not count meanwhile.
+    Disputed,
+    /// All of it was given back, and what it had granted was taken back.
+    Refunded,
+    /// Lost to the cardholder's bank, and what it had granted was taken back.
+    ChargedBack,
 }
 
 /// A line of the ledger.
@@ -47,6 +55,8 @@ pub struct Payment {
     pub evidence: Evidence,
     /// What was paid beyond the price.
     pub excess: Amount,
+    /// What was given back of it, as the provider says.
+    pub refunded: Amount,
     pub outcome: Outcome,
     pub recorded_at: Timestamp,
     /// What the operator did about it, once they did.
@@ -77,7 +87,17 @@ impl Provider {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 5] = [Self::Applied, Self::AppliedLate, Self::RefundDue, Self::Orphaned, Self::Underpaid];
+    pub const ALL: [Self; 9] = [
+        Self::Applied,
+        Self::AppliedLate,
+        Self::RefundDue,
+        Self::Orphaned,
+        Self::Underpaid,
+        Self::Mismatched,
+        Self::Disputed,
+        Self::Refunded,
+        Self::ChargedBack,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -86,14 +106,18 @@ impl Outcome {
             Self::RefundDue => "refund_due",
             Self::Orphaned => "orphaned",
             Self::Underpaid => "underpaid",
+            Self::Mismatched => "mismatched",
+            Self::Disputed => "disputed",
+            Self::Refunded => "refunded",
+            Self::ChargedBack => "charged_back",
         }
     }
 
-    /// Whether the customer has nothing for the money.
+    /// Whether the customer has nothing for money that is here.
     pub const fn gave_nothing(self) -> bool {
         match self {
-            Self::Applied | Self::AppliedLate => false,
-            Self::RefundDue | Self::Orphaned | Self::Underpaid => true,
+            Self::Applied | Self::AppliedLate | Self::Disputed | Self::Refunded | Self::ChargedBack => false,
+            Self::RefundDue | Self::Orphaned | Self::Underpaid | Self::Mismatched => true,
         }
     }
 }

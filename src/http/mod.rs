@@ -14,6 +14,7 @@ pub mod limits;
 pub mod metrics;
 pub mod openapi;
 pub mod referrals;
+pub mod stripe;
 pub mod subscriptions;
 pub mod tools;
 
@@ -129,6 +130,7 @@ pub fn application(
         .configure(subscriptions::routes)
         .configure(account::routes)
         .configure(referrals::routes)
+        .configure(stripe::routes)
         .configure(operations::routes)
         .configure(openapi::routes)
         .default_service(web::to(routing::no_such_path))

@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::error::{Error, ErrorBody};
-use super::{account, operations, referrals, routing, subscriptions as s, tools as t};
+use super::{account, operations, referrals, routing, stripe, subscriptions as s, tools as t};
 
 #[derive(Debug, OpenApi)]
 #[openapi(
@@ -41,6 +41,7 @@ use super::{account, operations, referrals, routing, subscriptions as s, tools a
         account::adopt::adopt,
         t::ping::ping,
         t::node_lookup::node_lookup,
+        stripe::receive,
         operations::live,
         operations::ready,
     ),
@@ -51,6 +52,7 @@ use super::{account, operations, referrals, routing, subscriptions as s, tools a
         (name = "referrals", description = "A code of one's own, and what purchases with it brought"),
         (name = "account", description = "For who has an API key: one's own keys, orders and subscriptions"),
         (name = "tools", description = "For people who run Lightning nodes"),
+        (name = "webhooks", description = "For Stripe"),
         (name = "operations", description = "For whoever runs the program"),
     ),
 )]

@@ -200,6 +200,7 @@ fn app(store: Store) -> App {
     App {
         store,
         node: silent_node(),
+        stripe: None,
         egress: Egress::new(&config::EgressRules::default()).unwrap(),
         clock: Clock::manual(ISSUED),
         keyring: Keyring::new(vec![(KeyId(1), InstanceKey::from_bytes([1; 32]))]).unwrap().into(),

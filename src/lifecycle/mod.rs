@@ -35,6 +35,7 @@ use crate::lnd_simulator::Simulator;
 use crate::metrics::Metrics;
 use crate::stop::{self, Stop, Stopper};
 use crate::store::{Store, Tx};
+use crate::stripe::Stripe;
 use crate::{egress, lnd, workers};
 use agents::AgentsServer;
 use metrics::MetricsServer;
@@ -83,6 +84,8 @@ pub enum StartError {
     InstanceKey(String),
     #[error("{0}")]
     Macaroon(String),
+    #[error("{0}")]
+    Stripe(String),
     #[error(
         "customers have subscriptions on server {0}, which is not configured: enter it, with migrate_to if it is to end"
     )]
@@ -158,7 +161,8 @@ pub async fn check(config: &Config, clock: &Clock) -> Vec<StartError> {
     let certificate = lnd::check(&config.lnd).await.map_err(StartError::from);
     let egress = Egress::new(&config.egress).map(drop).map_err(StartError::from);
     let database = check_database(config, clock).await;
-    [macaroon, certificate, egress, database].into_iter().filter_map(Result::err).collect()
+    let stripe = credentials::check_stripe(config.stripe.as_ref()).await;
+    [macaroon, certificate, egress, stripe, database].into_iter().filter_map(Result::err).collect()
 }
 
 /// A database that is not set up yet has nothing to refuse.
@@ -196,10 +200,12 @@ async fn reconcile_servers(tx: &mut Tx, config: &Config, keyring: &Keyring, now:
 
 fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> Result<App, StartError> {
     let metrics = Metrics::default();
+    let egress = Egress::new(&config.egress)?;
     Ok(App {
         store: store.with_metrics(metrics.clone()),
         node: lnd::Node::new(&config.lnd).with_metrics(metrics.clone()),
-        egress: Egress::new(&config.egress)?,
+        stripe: config.stripe.clone().map(|settings| Stripe::new(settings, egress.clone())),
+        egress,
         clock,
         keyring: Arc::new(keyring),
         shop: Arc::new(shop(config)),
@@ -235,6 +241,7 @@ impl Running {
         // Before anything listens: a signal that comes early must be heard, too.
         let told = Told::new()?;
         credentials::check(&config.lnd).await?;
+        credentials::check_stripe(config.stripe.as_ref()).await?;
         let lock = database_lock::lock(&config.database)?;
         let app = open(config, clock).await?;
         let (stopper, stop) = stop::channel();

@@ -17,6 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
+use crate::domain::event::EventType;
 use crate::domain::money::Amount;
 use crate::domain::payment::Outcome;
 use age::Age;
@@ -75,6 +76,16 @@ impl Metrics {
                 payments.overpaid_msat.inc_by(msats.get());
             }
         }
+    }
+
+    /// Money of a payment went back, or came again.
+    pub fn given_back(&self, what: EventType) {
+        self.0.table.payments.given_back.get_or_create(&labels([("what", what.name())])).inc();
+    }
+
+    /// Stripe sent an event, and this became of it.
+    pub fn stripe_event(&self, result: &'static str) {
+        self.0.table.cards.events.get_or_create(&labels([("result", result)])).inc();
     }
 
     /// So many settlements that the node told of could not be entered yet.

@@ -12,11 +12,23 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::domain::event::EventType;
 use crate::domain::payment::Outcome;
 
 pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// What becomes of an order.
 pub const STATES: [&str; 5] = ["creating", "pending", "paid", "expired", "failed"];
+
+/// What happens to money after it arrived.
+const GIVEN_BACK: [EventType; 5] = [
+    EventType::PaymentRefunded,
+    EventType::PaymentPartlyRefunded,
+    EventType::PaymentDisputed,
+    EventType::PaymentDisputeWon,
+    EventType::PaymentDisputeLost,
+];
+/// What becomes of an event of Stripe's.
+pub const EVENT_RESULTS: [&str; 5] = ["applied", "repeated", "ignored", "refused", "failed"];
 
 /// From a node on the same machine to the deadline of the slowest call.
 const CALL_SECONDS: [f64; 11] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0];
@@ -40,6 +52,7 @@ pub struct Table {
     pub program: Program,
     pub orders: Orders,
     pub payments: Payments,
+    pub cards: Cards,
     pub node: Node,
     pub agents: Agents,
     pub database: Database,
@@ -69,6 +82,12 @@ pub struct Payments {
     pub not_claimable: Gauges,
     pub open_excess: Gauges,
     pub unapplied: Gauge,
+    pub given_back: Counters,
+}
+
+#[derive(Debug)]
+pub struct Cards {
+    pub events: Counters,
 }
 
 #[derive(Debug)]
@@ -115,6 +134,7 @@ impl Table {
             program: Program::new(&mut rows),
             orders: Orders::new(&mut rows),
             payments: Payments::new(&mut rows),
+            cards: Cards::new(&mut rows),
             node: Node::new(&mut rows),
             agents: Agents::new(&mut rows),
             database: Database::new(&mut rows),
@@ -171,6 +191,10 @@ impl Payments {
         for outcome in Outcome::ALL {
             drop(entered.get_or_create(&labels([("outcome", outcome.name())])));
         }
+        let given_back = Counters::default();
+        for what in GIVEN_BACK {
+            drop(given_back.get_or_create(&labels([("what", what.name())])));
+        }
         Self {
             entered: rows.row("wiretoll_payments", "Payments entered by this process, by what became of them", entered),
             overpaid: rows.row(
@@ -203,7 +227,22 @@ impl Payments {
                 "Settlements that the node told of and that could not be entered yet",
                 Gauge::default(),
             ),
+            given_back: rows.row(
+                "wiretoll_payments_given_back",
+                "Refunds, and disputes of cards, by what happened",
+                given_back,
+            ),
         }
+    }
+}
+
+impl Cards {
+    fn new(rows: &mut Rows<'_>) -> Self {
+        let events = Counters::default();
+        for result in EVENT_RESULTS {
+            drop(events.get_or_create(&labels([("result", result)])));
+        }
+        Self { events: rows.row("wiretoll_stripe_events", "Events that Stripe sent, by what became of them", events) }
     }
 }
 

@@ -114,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::config::Database;
+    use crate::domain::order::PublicName;
     use crate::store::Store;
 
     #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +123,9 @@ mod tests {
         let store = Store::open(&Database::Sqlite(folder.path().join("test.db"))).await.unwrap();
         let ask = |n: u8| {
             let store = store.clone();
-            spawn(async move { store.checked_order(PaymentHash::from_bytes([n; 32])).await.unwrap().is_none() })
+            spawn(async move {
+                store.checked_order(PublicName::PaymentHash(PaymentHash::from_bytes([n; 32]))).await.unwrap().is_none()
+            })
         };
         let asking: Vec<_> = (0..200).map(ask).collect();
         asking.iter().step_by(3).for_each(tokio::task::JoinHandle::abort);

@@ -12,7 +12,7 @@ use super::row::Record;
 use super::subscriptions::standing_from;
 use super::{Engine, Result, Store};
 use crate::domain::lightning::PaymentHash;
-use crate::domain::order::Order;
+use crate::domain::order::{Order, PublicName};
 use crate::domain::server::ServerId;
 use crate::domain::subscription::Subscription;
 
@@ -30,35 +30,50 @@ macro_rules! select_checked {
         concat!(
             "SELECT orders.id AS id, orders.key_id AS key_id, kind, rail, orders.server_id AS server_id, target_id, ",
             "subscription_id, orders.public_key AS public_key, requires_claim_token, months, amount_msat, price_cents, ",
-            "rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, invoice_expires_at, paid_at, ",
-            "closed_at, orders.account_id AS account_id, orders.created_at AS created_at, orders.revision AS revision, subscriptions.id AS about_id, ",
-            "founded_by, subscriptions.account_id AS about_account_id, subscriptions.server_id AS about_server_id, ends_at, standing, suspended_at, ",
+            "rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, invoice_expires_at, ",
+            "checkout_session, paid_at, closed_at, orders.account_id AS account_id, orders.created_at AS created_at, ",
+            "orders.revision AS revision, subscriptions.id AS about_id, founded_by, ",
+            "subscriptions.account_id AS about_account_id, subscriptions.server_id AS about_server_id, ends_at, standing, suspended_at, ",
             "subscriptions.created_at AS about_created_at, subscriptions.revision AS about_revision, ",
             "peers.public_key AS bound_key, bound_revision, applied_revision, agent_seen_at FROM orders ",
             "LEFT JOIN subscriptions ON subscriptions.id = coalesce(subscription_id, target_id) ",
             "LEFT JOIN peers ON holder_kind = 'subscription' AND holder_id = subscriptions.id AND superseded_at IS NULL ",
             "LEFT JOIN servers ON servers.id = peers.server_id ",
-            "WHERE payment_hash ",
+            "WHERE ",
             $which
         )
     };
 }
 
-const ONE: &str = select_checked!("= $1");
+const ONE: &str = select_checked!("payment_hash = $1");
+/// Other orders go by their payment hash alone.
+const CARD: &str = select_checked!("orders.id = $1 AND rail = 'card'");
 /// [`AT_ONCE`] places.
-const MANY: &str = select_checked!("IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)");
+const MANY: &str =
+    select_checked!("payment_hash IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)");
 
 impl Store {
     /// The order as it is, or as it was a moment ago before somebody else than this process changed it.
-    pub async fn checked_order(&self, hash: PaymentHash) -> Result<Option<CheckedOrder>> {
+    pub async fn checked_order(&self, name: PublicName) -> Result<Option<CheckedOrder>> {
+        let PublicName::PaymentHash(hash) = name else { return self.checked_order_afresh(name).await };
         match self.checks.get(hash, self.moment()) {
             Some(checked) => Ok(Some(checked)),
-            None => self.checked_order_afresh(hash).await,
+            None => self.checked_order_afresh(name).await,
         }
     }
 
     /// The order as it is.
-    pub async fn checked_order_afresh(&self, hash: PaymentHash) -> Result<Option<CheckedOrder>> {
+    pub async fn checked_order_afresh(&self, name: PublicName) -> Result<Option<CheckedOrder>> {
+        match name {
+            PublicName::PaymentHash(hash) => self.read_by_hash(hash).await,
+            PublicName::CardOrder(id) => {
+                let query = sqlx::query(CARD).bind(id.to_string());
+                query.optional_from(&self.reader).await?.as_ref().map(checked_from).transpose()
+            }
+        }
+    }
+
+    async fn read_by_hash(&self, hash: PaymentHash) -> Result<Option<CheckedOrder>> {
         let read = self.moment();
         let checked = self.batch.read(hash, &self.reader).await?;
         if let Some(checked) = &checked {

@@ -23,7 +23,7 @@ const OVERDUE: &str =
     "SELECT CAST(count(*) AS BIGINT) AS n FROM orders WHERE state = 'pending' AND invoice_expires_at < $1";
 /// Index `payments_open`: what waits for the operator, overpaid ones that were delivered among it.
 const WAITING: &str = "SELECT outcome AS id, CAST(count(*) AS BIGINT) AS n FROM payments \
-     WHERE resolved_at IS NULL AND (excess > 0 OR outcome IN ('refund_due', 'orphaned', 'underpaid')) GROUP BY outcome";
+     WHERE resolved_at IS NULL AND (excess > 0 OR outcome IN ('refund_due', 'orphaned', 'underpaid', 'mismatched')) GROUP BY outcome";
 
 /// Payments that wait for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Store {
         let read = |row: &AnyRow| Ok((Record::new("payments", row).text("id")?, number(row)?));
         let found = rows.iter().map(read).collect::<Result<HashMap<_, _>>>()?;
         let of = |outcome: Outcome| found.get(outcome.name()).copied().unwrap_or(0);
-        let gave_nothing = [Outcome::RefundDue, Outcome::Orphaned, Outcome::Underpaid];
+        let gave_nothing = [Outcome::RefundDue, Outcome::Orphaned, Outcome::Underpaid, Outcome::Mismatched];
         Ok(WaitingPayments {
             gave_nothing: gave_nothing.map(|outcome| (outcome, of(outcome))).to_vec(),
             overpaid: of(Outcome::Applied) + of(Outcome::AppliedLate),

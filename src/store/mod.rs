@@ -27,6 +27,7 @@ mod referrals;
 mod row;
 mod servers;
 mod slots;
+mod stripe_events;
 mod subscription_list;
 mod subscriptions;
 mod transaction;
@@ -47,7 +48,7 @@ pub use events::ActFilter;
 pub use holders::Holder;
 pub use idempotency::{IdempotencyKey, Remembered};
 pub use installed::{ChangesTold, Installation, InstalledPeer};
-pub use orders::{NewOrder, OrderFilter};
+pub use orders::{Checkout, NewOrder, OrderFilter};
 pub use owned::OwnedSubscription;
 pub use payments::PaymentFilter;
 pub use peers::{KeyOwner, NewBinding, SealedBinding, SealedKey, StoredPeer};
@@ -55,6 +56,7 @@ pub use referrals::{EarnedBonus, ReferralTotals};
 pub use row::Corrupt;
 pub use servers::Occupancy;
 pub use slots::Reservation;
+pub use stripe_events::DisputeEnd;
 pub use subscription_list::{KeyHeld, SubscriptionFilter};
 
 /// The database: cheap to clone.

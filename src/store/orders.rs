@@ -26,7 +26,7 @@ macro_rules! order_columns {
         concat!(
             "id, key_id, kind, rail, server_id, target_id, subscription_id, public_key, requires_claim_token, months, ",
             "amount_msat, price_cents, rate_cents_per_btc, rate_source, rate_as_of, payment_hash, state, invoice, ",
-            "invoice_expires_at, paid_at, closed_at, account_id, created_at, revision"
+            "invoice_expires_at, checkout_session, paid_at, closed_at, account_id, created_at, revision"
         )
     };
 }
@@ -51,6 +51,15 @@ pub struct NewOrder {
     /// Whose credential it was made with.
     pub account: Option<Uuid>,
     pub created_at: Timestamp,
+}
+
+/// A page to pay on by card, which was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    /// Stripe's id of it.
+    pub session: String,
+    pub url: String,
+    pub expires_at: Timestamp,
 }
 
 /// Which orders to list.
@@ -120,10 +129,24 @@ impl Store {
         rows.iter().map(order_from).collect()
     }
 
-    /// Orders left in `creating` since before `deadline`.
+    /// Orders by card that may still be paid, oldest first, after `(created_at, id)`.
+    pub async fn open_card_orders(&self, after: (Timestamp, Uuid), at_most: u32) -> Result<Vec<Order>> {
+        let rows = sqlx::query(select_orders!(
+            "WHERE state IN ('creating', 'pending') AND rail = 'card' AND (created_at > $1 OR (created_at = $1 AND id > $2)) \
+             ORDER BY created_at, id LIMIT $3"
+        ))
+        .bind(after.0.millis())
+        .bind(after.1.to_string())
+        .bind(i64::from(at_most))
+        .all_from(&self.reader)
+        .await?;
+        rows.iter().map(order_from).collect()
+    }
+
+    /// Orders on Lightning left in `creating` since before `deadline`.
     pub async fn abandoned_orders(&self, deadline: Timestamp, at_most: u32) -> Result<Vec<Order>> {
         let rows = sqlx::query(select_orders!(
-            "WHERE state IN ('creating', 'pending') AND state = 'creating' AND created_at < $1 ORDER BY created_at LIMIT $2"
+            "WHERE state IN ('creating', 'pending') AND state = 'creating' AND rail = 'lightning' AND created_at < $1 ORDER BY created_at LIMIT $2"
         ))
         .bind(deadline.millis())
         .bind(i64::from(at_most))
@@ -219,7 +242,7 @@ impl Tx {
         let purchase = &order.purchase;
         let (quote, cents) = match &order.rail {
             Rail::Lightning { quote, .. } => (Some(quote), quote.usd),
-            Rail::Card { price } => (None, Some(*price)),
+            Rail::Card { price, .. } => (None, Some(*price)),
         };
         let rate = quote.and_then(|quote| quote.rate.as_ref());
         let row = sqlx::query(concat!(
@@ -272,6 +295,22 @@ impl Tx {
         .bind(invoice.text())
         .bind(invoice.expires_at().millis())
         .bind(to_bigint(add_index)?)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        row.as_ref().map(order_from).transpose()
+    }
+
+    /// The same with the page of a card.
+    pub async fn mark_shown_checkout(&mut self, id: Uuid, checkout: &Checkout) -> Result<Option<Order>> {
+        let row = sqlx::query(concat!(
+            "UPDATE orders SET state = 'pending', invoice = $2, invoice_expires_at = $3, checkout_session = $4, ",
+            "revision = revision + 1 WHERE id = $1 AND state = 'creating' RETURNING ",
+            order_columns!()
+        ))
+        .bind(id.to_string())
+        .bind(checkout.url.as_str())
+        .bind(checkout.expires_at.millis())
+        .bind(checkout.session.as_str())
         .fetch_optional(&mut *self.inner)
         .await?;
         row.as_ref().map(order_from).transpose()
@@ -365,7 +404,10 @@ fn rail_from(record: &Record<'_>) -> Result<Rail> {
             payment_hash: record.parsed("payment_hash", PaymentHash::parse(&record.text("payment_hash")?))?,
             quote: quote_from(record)?,
         }),
-        "card" => Ok(Rail::Card { price: UsdCents::new(record.unsigned_u64("price_cents")?) }),
+        "card" => Ok(Rail::Card {
+            price: UsdCents::new(record.unsigned_u64("price_cents")?),
+            session: record.optional_text("checkout_session")?,
+        }),
         other => Err(record.corrupt("rail", Invalid::new(format!("{other} is not a rail")))),
     }
 }

@@ -7,7 +7,7 @@ use super::connections::Ask as _;
 use super::row::{Record, to_bigint};
 use super::{Result, Store, Tx};
 use crate::domain::Invalid;
-use crate::domain::money::{Amount, Msats, UsdCents};
+use crate::domain::money::{Amount, Currency, Msats, UsdCents};
 use crate::domain::note::Note;
 use crate::domain::payment::{Evidence, Outcome, Payment, Provider, Resolution};
 use crate::domain::time::Timestamp;
@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 macro_rules! select_payments {
     ($rest:literal) => {
         concat!(
-            "SELECT id, provider, external_id, order_id, unit, amount, excess, settled_at, recorded_at, outcome, ",
+            "SELECT id, provider, external_id, order_id, unit, amount, excess, refunded, settled_at, recorded_at, outcome, ",
             "resolved_at, resolution ",
             "FROM payments ",
             $rest
@@ -56,7 +56,7 @@ impl Store {
 
     async fn open_payments(&self, filter: &PaymentFilter, before: Option<Uuid>, at_most: u32) -> Result<Vec<Payment>> {
         let sql = select_payments!(
-            "WHERE resolved_at IS NULL AND (excess > 0 OR outcome IN ('refund_due', 'orphaned', 'underpaid')) \
+            "WHERE resolved_at IS NULL AND (excess > 0 OR outcome IN ('refund_due', 'orphaned', 'underpaid', 'mismatched')) \
              AND ($1 IS NULL OR outcome = $1) AND id < $2 ORDER BY id DESC LIMIT $3"
         );
         self.page(sql, filter.outcome, before, at_most).await
@@ -64,7 +64,8 @@ impl Store {
 
     async fn other_payments(&self, filter: &PaymentFilter, before: Option<Uuid>, at_most: u32) -> Result<Vec<Payment>> {
         let sql = select_payments!(
-            "WHERE (resolved_at IS NOT NULL OR (excess = 0 AND outcome IN ('applied', 'applied_late'))) \
+            "WHERE (resolved_at IS NOT NULL \
+             OR (excess = 0 AND outcome NOT IN ('refund_due', 'orphaned', 'underpaid', 'mismatched'))) \
              AND ($1 IS NULL OR outcome = $1) AND id < $2 ORDER BY id DESC LIMIT $3"
         );
         self.page(sql, filter.outcome, before, at_most).await
@@ -121,17 +122,18 @@ impl Tx {
     /// Records a payment; false where it is recorded already.
     pub async fn insert_payment(&mut self, payment: &Payment) -> Result<bool> {
         let inserted = sqlx::query(
-            "INSERT INTO payments (id, provider, external_id, order_id, unit, amount, excess, settled_at, recorded_at, \
-             outcome) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+            "INSERT INTO payments (id, provider, external_id, order_id, unit, amount, excess, refunded, settled_at, \
+             recorded_at, outcome) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
              ON CONFLICT (provider, external_id) DO NOTHING",
         )
         .bind(payment.id.to_string())
         .bind(payment.evidence.provider.name())
         .bind(payment.evidence.external_id.as_str())
         .bind(payment.order_id.map(|id| id.to_string()))
-        .bind(unit_name(payment.evidence.amount))
+        .bind(unit_name(&payment.evidence.amount))
         .bind(to_bigint(payment.evidence.amount.get())?)
         .bind(to_bigint(payment.excess.get())?)
+        .bind(to_bigint(payment.refunded.get())?)
         .bind(payment.evidence.settled_at.millis())
         .bind(payment.recorded_at.millis())
         .bind(payment.outcome.name())
@@ -163,6 +165,26 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// What was given back in all; false where no more was than is known.
+    pub async fn raise_refunded(&mut self, id: Uuid, refunded: u64) -> Result<bool> {
+        let done = sqlx::query("UPDATE payments SET refunded = $2 WHERE id = $1 AND refunded < $2")
+            .bind(id.to_string())
+            .bind(to_bigint(refunded)?)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Another outcome, for money that went back or came again.
+    pub async fn set_outcome(&mut self, id: Uuid, outcome: Outcome) -> Result<()> {
+        sqlx::query("UPDATE payments SET outcome = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(outcome.name())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
     }
 
     /// Marks a payment as dealt with; false where it was already.
@@ -197,6 +219,7 @@ fn payment_from(row: &AnyRow) -> Result<Payment> {
             settled_at: record.time("settled_at")?,
         },
         excess: amount_from(&record, "excess")?,
+        refunded: amount_from(&record, "refunded")?,
         outcome: record.parsed("outcome", outcome.ok_or_else(|| Invalid::new("not an outcome")))?,
         recorded_at: record.time("recorded_at")?,
         resolution: resolution_from(&record)?,
@@ -208,14 +231,15 @@ fn amount_from(record: &Record<'_>, column: &'static str) -> Result<Amount> {
     match record.text("unit")?.as_str() {
         "msat" => Ok(Amount::Msats(Msats::new(number))),
         "usd_cent" => Ok(Amount::UsdCents(UsdCents::new(number))),
-        other => Err(record.corrupt("unit", Invalid::new(format!("{other} is not a unit")))),
+        other => Ok(Amount::Foreign(number, record.parsed("unit", Currency::parse(other))?)),
     }
 }
 
-const fn unit_name(amount: Amount) -> &'static str {
+fn unit_name(amount: &Amount) -> &str {
     match amount {
         Amount::Msats(_) => "msat",
         Amount::UsdCents(_) => "usd_cent",
+        Amount::Foreign(_, currency) => currency.code(),
     }
 }
 

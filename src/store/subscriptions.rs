@@ -27,7 +27,9 @@ macro_rules! select_subscriptions {
 pub(super) use {select_subscriptions, subscription_columns};
 
 const GRANTS: &str = "SELECT id, order_id, months, days, granted_at FROM grants \
-     WHERE subscription_id = $1 AND revoked_at IS NULL ORDER BY sequence";
+     WHERE subscription_id = $1 AND revoked_at IS NULL AND NOT EXISTS \
+         (SELECT disputes.id FROM disputes WHERE disputes.order_id = grants.order_id AND closed_at IS NULL) \
+     ORDER BY sequence";
 
 impl Store {
     pub async fn subscription(&self, id: Uuid) -> Result<Option<Subscription>> {
@@ -35,7 +37,7 @@ impl Store {
         query.optional_from(&self.reader).await?.as_ref().map(subscription_from).transpose()
     }
 
-    /// Grants in force, in the order in which they were made, each with the order that caused it; none of an operator's.
+    /// Grants that count, in the order in which they were made, each with the order that caused it; none of an operator's.
     pub async fn grants(&self, subscription: Uuid) -> Result<Vec<(Option<Uuid>, Grant)>> {
         let rows = sqlx::query(GRANTS).bind(subscription.to_string()).all_from(&self.reader).await?;
         rows.iter().map(grant_from).collect()
@@ -121,6 +123,39 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         Ok(())
+    }
+}
+
+impl Tx {
+    /// The subscriptions that an order granted something to and did not take back, by id.
+    pub async fn granted_by(&mut self, order: Uuid) -> Result<Vec<Uuid>> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT subscription_id AS id FROM grants \
+             WHERE order_id = $1 AND subscription_id IS NOT NULL AND revoked_at IS NULL ORDER BY id",
+        )
+        .bind(order.to_string())
+        .fetch_all(&mut *self.inner)
+        .await?;
+        rows.iter().map(|row| Record::new("grants", row).id("id")).collect()
+    }
+
+    /// Takes back what an order granted, also what is banked; the rows of the subscriptions must be locked.
+    pub async fn revoke_grants(&mut self, order: Uuid, now: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE grants SET revoked_at = $2 WHERE order_id = $1 AND revoked_at IS NULL")
+            .bind(order.to_string())
+            .bind(now.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// When the first grant of a subscription was made, whether it still counts or not.
+    pub async fn first_granted_at(&mut self, subscription: Uuid) -> Result<Option<Timestamp>> {
+        let row = sqlx::query("SELECT id, granted_at FROM grants WHERE subscription_id = $1 ORDER BY sequence LIMIT 1")
+            .bind(subscription.to_string())
+            .fetch_optional(&mut *self.inner)
+            .await?;
+        row.map(|row| Record::new("grants", &row).time("granted_at")).transpose()
     }
 }
 

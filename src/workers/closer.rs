@@ -31,6 +31,7 @@ pub async fn run(app: App, mut stop: Stop) {
 async fn end_for_good(app: &App) {
     report("holds", release::release_ended_holds(app).await);
     report("private keys", release::erase_private_keys(app).await);
+    report("events of Stripe", release::forget_stripe_events(app).await);
     report("idempotency keys", release::forget_idempotency_keys(app).await);
     report("signed requests", release::forget_nostr_requests(app).await);
 }

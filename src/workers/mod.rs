@@ -2,6 +2,7 @@
 //!
 //! Every replica runs all of them; settlement is a compare-and-set, so nobody has to lead.
 
+mod cards;
 mod closer;
 mod neighbours;
 mod node_watch;
@@ -24,6 +25,7 @@ pub fn start(app: &App, stop: &Stop) -> JoinSet<()> {
     workers.spawn(settlements::run(app.clone(), sweeps.clone(), stop.clone()));
     workers.spawn(sweeper::run(app.clone(), sweeps, stop.clone()));
     workers.spawn(closer::run(app.clone(), stop.clone()));
+    workers.spawn(cards::run(app.clone(), stop.clone()));
     workers.spawn(servers::run(app.clone(), stop.clone()));
     match app.store.engine() {
         Engine::Postgres => workers.spawn(replicas::run(app.clone(), stop.clone())),

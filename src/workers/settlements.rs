@@ -194,7 +194,7 @@ impl Follower {
             None => self.progress.clone(),
         };
         let moved = next.position().filter(|position| self.progress.position() != Some(*position));
-        let progress = moved.map(|position| Progress { node: self.node, position });
+        let progress = moved.map(|position| Progress::Node { node: self.node, position });
         match apply_settled(&self.app, settled, progress).await {
             Ok(()) => self.progress = next,
             Err(error) => {
@@ -227,7 +227,7 @@ impl Follower {
             return Ok(());
         }
         let next = self.progress.over_gaps();
-        let progress = next.position().map(|position| Progress { node: self.node, position });
+        let progress = next.position().map(|position| Progress::Node { node: self.node, position });
         crate::app::settle::pass_over(&self.app, progress).await?;
         self.progress = next;
         self.gap_since = None;

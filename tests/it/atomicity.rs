@@ -37,13 +37,13 @@ fn is_of(order: &Bought) -> String {
 }
 
 /// The event of a payment, with the position that it would move to.
-async fn event(shop: &Shop, order: &Bought) -> (Settled, Option<Progress>) {
+async fn event(shop: &Shop, order: &Bought) -> (Settled, Option<Progress<'static>>) {
     let invoice = shop.app().node.lookup_invoice(order.payment_hash()).await.unwrap().unwrap();
     let InvoiceState::Settled(settlement) = invoice.state else { panic!("it is not settled") };
     let (payment_hash, settle_index) = (order.payment_hash(), settlement.settle_index);
     let position = Position { settle_index, payment_hash, previous_index: settle_index - 1 };
     let node = shop.app().health.identity().unwrap();
-    (Settled::Paid { invoice, settle_index }, Some(Progress { node, position }))
+    (Settled::Paid { invoice, settle_index }, Some(Progress::Node { node, position }))
 }
 
 /// Waits until the service has asked the node about open orders so many times more.
@@ -79,7 +79,8 @@ async fn scenario_05_an_effect_never_stands_without_its_position(on: On) {
     assert!(shop.app().store.payments_of(shop.stored(&order).await.id).await.unwrap().is_empty());
     allow(&shop, "settlement_cursor").await;
     apply_settled(shop.app(), &settled, progress).await.unwrap();
-    assert_eq!(shop.position().await, progress.map(|progress| progress.position));
+    let Some(Progress::Node { position, .. }) = progress else { panic!("no position") };
+    assert_eq!(shop.position().await, Some(position));
     shop.assert_applied_once(&order).await;
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 use wiretoll::config::{Config, Quota};
+use wiretoll::domain::order::PublicName;
 use wiretoll::store::{Engine, Store};
 
 use crate::database::{connect, run};
@@ -60,7 +61,8 @@ async fn an_order_that_nobody_touches_is_read_from_memory(on: On) {
     let shop = Shop::open(on).await;
     let store = Store::open(&shop.config.database).await.unwrap();
     let order = shop.order().await;
-    let kept = || async { store.checked_order(order.payment_hash()).await.unwrap().unwrap().order.kind.months() };
+    let name = PublicName::PaymentHash(order.payment_hash());
+    let kept = || async { store.checked_order(name).await.unwrap().unwrap().order.kind.months() };
     assert_eq!(kept().await, Some(1));
     run(&mut connect(&shop).await, "UPDATE orders SET months = 2").await;
     // Nobody looked for others yet, so this one is a moment old: that is what the memory is for.

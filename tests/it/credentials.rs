@@ -38,7 +38,7 @@ enum Needs {
 }
 
 /// Whoever adds a route says here what it needs; those below /account also know whom nobody knew before.
-const TABLE: [(&str, Needs); 19] = [
+const TABLE: [(&str, Needs); 25] = [
     ("GET /api/public/v1/servers", Needs::Nothing),
     ("POST /api/public/v1/subscription/create", Needs::AtMost(Scope::Orders)),
     ("POST /api/public/v1/subscription/renew", Needs::AtMost(Scope::Orders)),
@@ -47,7 +47,13 @@ const TABLE: [(&str, Needs); 19] = [
     ("POST /api/public/v1/subscription/status", Needs::Nothing),
     ("GET /api/public/v1/subscription/{paymentHash}", Needs::Nothing),
     ("GET /api/public/v1/subscription/{paymentHash}/events", Needs::Nothing),
+    ("GET /api/public/v1/subscription/list", Needs::Scope(Scope::Subscriptions)),
+    ("POST /api/public/v1/subscription/{paymentHash}/sync", Needs::Scope(Scope::Subscriptions)),
+    ("POST /api/referral/create", Needs::Scope(Scope::Referrals)),
+    ("GET /api/referral/history", Needs::Scope(Scope::Referrals)),
+    ("POST /api/public/v1/ping/test", Needs::Nothing),
     ("POST /api/public/v1/tools/node-lookup", Needs::Nothing),
+    ("POST /v1/webhooks/stripe", Needs::Nothing),
     ("GET /health/live", Needs::Nothing),
     ("GET /health/ready", Needs::Nothing),
     ("GET /api/v1/account", Needs::AnyCredential),

@@ -18,6 +18,7 @@ mod atomicity;
 mod audit;
 mod bad_input;
 mod bandwidth_resets;
+mod cards;
 mod check_cache;
 mod claims;
 mod clients;

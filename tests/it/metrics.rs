@@ -134,6 +134,7 @@ async fn money_that_gave_nothing_is_told_by_reason(on: On) {
         ("wiretoll_paid_not_claimable{reason=\"refund_due\"}", 1.0),
         ("wiretoll_paid_not_claimable{reason=\"orphaned\"}", 1.0),
         ("wiretoll_paid_not_claimable{reason=\"underpaid\"}", 0.0),
+        ("wiretoll_paid_not_claimable{reason=\"mismatched\"}", 0.0),
         ("wiretoll_paid_not_claimable{reason=\"server_without_key\"}", 0.0),
     ]);
     let resolve = "UPDATE payments SET resolved_at = 1, resolution = 'refunded' WHERE outcome <> 'orphaned'";

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use wiretoll::app::close_orders::close_due_orders;
 use wiretoll::app::place_order::{Customer, PlaceOrder, place_order};
-use wiretoll::domain::order::ClaimBy;
+use wiretoll::domain::order::{ClaimBy, PayBy};
 use wiretoll::domain::server::ServerId;
 
 use crate::database::{connect, number};
@@ -56,6 +56,7 @@ async fn scenario_47_a_purchase_that_is_dropped_anywhere_leaves_the_pool_whole(o
         public_key: None,
         referral_code: None,
         claim_by: ClaimBy::PaymentHash,
+        pay_by: PayBy::Lightning,
         customer: Customer { address_prefix: "192.0.2.0/24".into(), account: None, idempotency_key: None },
     };
     for round in 0..60_u64 {

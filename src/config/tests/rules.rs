@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{KEY, LEAST, OTHER_SERVER, assert_edges, least_and, least_with, parse, wrong_keys};
 use crate::config::RateSource;
-use crate::config::{Database, EgressRules, KeySource, LndTrust, LogFormat, MacaroonSource, Quota};
+use crate::config::{CardMode, Database, EgressRules, KeySource, LndTrust, LogFormat, MacaroonSource, Quota};
 use crate::domain::money::{Price, Sats, UsdCents};
 use crate::domain::plan::BandwidthResets;
 
@@ -278,4 +278,31 @@ fn an_unknown_server_of_the_agent_is_told_beside_other_mistakes() {
     assert_eq!(wrong_keys(&least_and(agent)), ["agent.public_address", "agent.server"]);
     let other = least_and(agent).replace("domain = \"de1.example.net\"", "domain = \"de1:1\"");
     assert_eq!(wrong_keys(&other), ["servers[0].domain", "agent.public_address", "agent.server"]);
+}
+
+#[test]
+fn cards_need_an_account_whose_mode_fits_the_network() {
+    let pages = "success_url = 'https://a.example/paid'\ncancel_url = 'https://a.example/no'";
+    let with = |key: &str, secret: &str, more: &str| {
+        least_and(&format!("[stripe]\nkey = {key}\nwebhook_secret = {secret}\n{pages}\n{more}"))
+    };
+    let (key, secret) = ("'rk_test_1'", "'whsec_1'");
+    assert_edges(
+        "stripe.key",
+        &[key, "'sk_test_1'"],
+        &["'rk_live_1'", "'rk_test_'", "''", "'rk_test_1 2'", "1"],
+        |key| with(key, secret, ""),
+    );
+    let wrong = ["'whsec_'", "'x'", "''", "'whsec_1 whsec_2 whsec_3'"];
+    assert_edges("stripe.webhook_secret", &[secret, "'whsec_1 whsec_2'"], &wrong, |secret| with(key, secret, ""));
+    let lifetime = |value: &str| with(key, secret, &format!("session_lifetime = {value}"));
+    assert_edges("stripe.session_lifetime", &["'33m'", "'23h'"], &["'32m'", "'24h'"], lifetime);
+    let stripe = parse(&with(key, secret, "api_base = 'https://stripe.example/'")).unwrap().stripe.unwrap();
+    assert_eq!((stripe.api_base.as_str(), stripe.mode), ("https://stripe.example", CardMode::Test));
+    assert!(!format!("{stripe:?}").contains("rk_test") && !format!("{stripe:?}").contains("whsec"));
+    assert_eq!(
+        wrong_keys(&least_and("[stripe]")),
+        ["stripe.key_file", "stripe.webhook_secret_file", "stripe.success_url", "stripe.cancel_url"]
+    );
+    assert!(parse(LEAST).unwrap().stripe.is_none());
 }

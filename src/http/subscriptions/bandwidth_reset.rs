@@ -83,7 +83,7 @@ impl BandwidthResetResponse {
         let order = &ordered.placed.order;
         let usd = match &order.rail {
             Rail::Lightning { quote, .. } => quote.usd,
-            Rail::Card { price } => Some(*price),
+            Rail::Card { price, .. } => Some(*price),
         };
         Ok(Self {
             success: true,

@@ -12,8 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::watch::Watch;
 use crate::app::check_order::{Checked, check_order};
-use crate::domain::lightning::PaymentHash;
-use crate::domain::order::{Order, OrderKind, OrderState};
+use crate::domain::order::{Order, OrderKind, OrderState, PublicName};
 use crate::domain::server::Server;
 use crate::domain::time::Timestamp;
 use crate::http::Shared;
@@ -109,7 +108,7 @@ pub struct RenewedSubscription {
 #[utoipa::path(
     get, path = "/api/public/v1/subscription/{paymentHash}", tag = "subscriptions", operation_id = "checkSubscription",
     params(
-        ("paymentHash" = String, Path, description = "64 lowercase hexadecimal digits"),
+        ("paymentHash" = String, Path, description = "64 lowercase hexadecimal digits; or the id of an order that is paid by card"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer"),
     ),
     responses(
@@ -128,12 +127,12 @@ pub async fn check(
     path: Path<String>,
     query: Query<CheckQuery>,
 ) -> Result<HttpResponse, Error> {
-    let hash = admitted_hash(&shared.limits, shared.client(&request), &path)?;
+    let name = admitted_name(&shared.limits, shared.client(&request), &path)?;
     let wait = query.wait.as_deref().map(checked_wait).transpose()?;
     let known = request.headers().get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
-    let first = check_order(&shared.app, hash).await?;
+    let first = check_order(&shared.app, name).await?;
     let seen = match wait {
-        Some(wait) => after_change(shared.into_inner(), hash, first, known, wait).await?,
+        Some(wait) => after_change(shared.into_inner(), name, first, known, wait).await?,
         None => first.into(),
     };
     Ok(answer(&seen, known))
@@ -143,24 +142,24 @@ pub async fn check(
 /// for a client that has none.
 async fn after_change(
     shared: Arc<Shared>,
-    hash: PaymentHash,
+    name: PublicName,
     first: Checked,
     known: &str,
     wait: Duration,
 ) -> Result<CheckResponse, Error> {
     let paid = first.order.is_paid();
-    let watch = Watch::begin(shared, hash, first);
+    let watch = Watch::begin(shared, name, first);
     let is_news = if known.is_empty() { paid } else { !matches(known, &watch.seen().tag()) };
     if is_news { Ok(watch.seen().clone()) } else { watch.change_within(wait).await }
 }
 
 /// Counts a check for its prefix, and for the prefix with the hash: a stranger who saw the hash in an invoice must
 /// not be able to use up the customer's own.
-pub fn admitted_hash(limits: &RateLimits, client: AddressPrefix, path: &str) -> Result<PaymentHash, Error> {
+pub fn admitted_name(limits: &RateLimits, client: AddressPrefix, path: &str) -> Result<PublicName, Error> {
     limits.check.admit(client)?;
-    let hash = PaymentHash::parse(path)?;
-    limits.check_per_hash.admit((client, hash))?;
-    Ok(hash)
+    let name = PublicName::parse(path)?;
+    limits.check_per_hash.admit((client, name))?;
+    Ok(name)
 }
 
 fn checked_wait(text: &str) -> Result<Duration, Error> {
@@ -259,7 +258,7 @@ fn status(order: &Order) -> PaidStatus {
 fn message(checked: &Checked) -> &'static str {
     match (&checked.order.state, checked.order.subscription_id, checked.order.kind) {
         (OrderState::Paid { .. }, None, _) => {
-            "paid, but it could not be delivered: a refund is due; write to the operator with your payment hash"
+            "paid, but it could not be delivered: a refund is due; write to the operator with your payment hash or order id"
         }
         (OrderState::Paid { .. }, Some(_), OrderKind::Renewal { .. }) => "paid: the subscription was renewed",
         (OrderState::Paid { .. }, Some(_), OrderKind::BandwidthReset(_)) => "paid: the month's bandwidth was reset",

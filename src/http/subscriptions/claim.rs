@@ -14,6 +14,7 @@ use crate::config::SecretText;
 use crate::domain::Invalid;
 use crate::domain::keys::{PresharedKey, PrivateKey};
 use crate::domain::lightning::PaymentHash;
+use crate::domain::order::PublicName;
 use crate::domain::time::Timestamp;
 use crate::http::auth::{OptionalPermit, Subscriptions};
 use crate::http::error::{Error, ErrorBody};
@@ -24,13 +25,17 @@ use crate::wireguard::config_text::Options;
 const ERASED: &str = "the private key that was made for this order has been erased; ask the operator to rekey the \
                       subscription, with your payment hash and claim token";
 
-/// `referralCode` and `orderId`, which clients also send, are ignored.
+/// `referralCode`, which clients also send, is ignored.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimRequest {
     #[schema(example = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925")]
-    payment_hash: String,
-    /// From `create`; needed where the order or the instance requires it, unless the order's owner asks.
+    #[serde(default)]
+    payment_hash: Option<String>,
+    /// Of an order that is paid by card; beside a payment hash it is ignored.
+    #[serde(default, deserialize_with = "fields::text")]
+    order_id: Option<String>,
+    /// From `create`; needed where the order, a card or the instance requires it, unless the order's owner asks.
     #[serde(default, deserialize_with = "fields::text")]
     claim_token: Option<String>,
     /// Your own public key; empty or missing lets the server make the key pair.
@@ -164,13 +169,25 @@ impl ClaimRequest {
     pub fn into_claim(self, owner: Option<Uuid>) -> Result<Claim, Invalid> {
         let preshared_key = self.wg_preshared_key.as_deref().map(PresharedKey::parse).transpose();
         Ok(Claim {
-            payment_hash: PaymentHash::parse(&self.payment_hash)?,
+            order: public_name(self.payment_hash.as_deref(), self.order_id.as_deref())?,
             claim_token: self.claim_token.map(SecretText::new),
             owner,
             public_key: fields::public_key(self.wg_public_key.as_deref())?,
             preshared_key: preshared_key.map_err(|invalid| Invalid::new(format!("wgPresharedKey: {invalid}")))?,
             options: Options { ipv6: self.options.ipv6, table_off: self.options.table_off },
         })
+    }
+}
+
+/// The payment hash, which goes before the id; a client may send both.
+fn public_name(payment_hash: Option<&str>, order_id: Option<&str>) -> Result<PublicName, Invalid> {
+    match (payment_hash, order_id) {
+        (Some(hash), _) => PaymentHash::parse(hash).map(PublicName::PaymentHash),
+        (None, Some(id)) => {
+            let id = Uuid::try_parse(id).map_err(|_| Invalid::new("orderId is not the id of an order"))?;
+            Ok(PublicName::CardOrder(id))
+        }
+        (None, None) => Err(Invalid::new("paymentHash is missing; for an order that is paid by card send orderId")),
     }
 }
 

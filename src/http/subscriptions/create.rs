@@ -35,6 +35,11 @@ pub struct CreateRequest {
     /// Your own WireGuard public key. Without it the server makes the key pair at the first claim.
     #[serde(default, deserialize_with = "fields::text")]
     wg_public_key: Option<String>,
+    /// `lightning`, which is the default, or `card` where the shop takes cards.
+    // Left out as before, so that requests from before it was known are still the same.
+    #[serde(default, deserialize_with = "fields::text", skip_serializing_if = "Option::is_none")]
+    #[schema(example = "lightning")]
+    payment_method: Option<String>,
     /// Refuses claims that show only the payment hash: every hop of a payment sees that.
     #[serde(default)]
     require_claim_token: Option<bool>,
@@ -60,7 +65,7 @@ pub struct CreateResponse {
 
 /// Creates an order.
 ///
-/// Pay the invoice, wait until the order is paid, then claim it. With an `Idempotency-Key` a repeated request returns
+/// Pay the invoice (or on the page of `checkoutUrl`), wait until the order is paid, then claim it. With an `Idempotency-Key` a repeated request returns
 /// the same order instead of a second one.
 #[utoipa::path(
     post, path = "/api/public/v1/subscription/create", tag = "subscriptions", operation_id = "createSubscription",
@@ -105,6 +110,7 @@ impl CreateRequest {
             public_key: fields::public_key(self.wg_public_key.as_deref())?,
             referral_code: None,
             claim_by,
+            pay_by: fields::pay_by(self.payment_method.as_deref())?,
             customer,
         })
     }

@@ -10,7 +10,7 @@ use futures_util::{Stream, stream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::check::{CheckResponse, admitted_hash};
+use super::check::{CheckResponse, admitted_name};
 use super::watch::Watch;
 use crate::app::check_order::check_order;
 use crate::http::Shared;
@@ -42,7 +42,7 @@ enum Next {
 /// server stops; a comment line every 15 seconds keeps it open.
 #[utoipa::path(
     get, path = "/api/public/v1/subscription/{paymentHash}/events", tag = "subscriptions", operation_id = "watchSubscription",
-    params(("paymentHash" = String, Path, description = "64 lowercase hexadecimal digits")),
+    params(("paymentHash" = String, Path, description = "64 lowercase hexadecimal digits; or the id of an order that is paid by card")),
     responses(
         (status = 200, content_type = "text/event-stream", body = String, example = "event: status\ndata: {\"status\":\"paid\"}\n\n"),
         (status = 400, description = "`ERR_INVALID_INPUT`: not a payment hash", body = ErrorBody),
@@ -52,9 +52,9 @@ enum Next {
     ),
 )]
 pub async fn events(shared: Data<Shared>, request: HttpRequest, path: Path<String>) -> Result<HttpResponse, Error> {
-    let hash = admitted_hash(&shared.limits, shared.client(&request), &path)?;
-    let first = check_order(&shared.app, hash).await?;
-    let watch = Watch::begin(shared.into_inner(), hash, first);
+    let name = admitted_name(&shared.limits, shared.client(&request), &path)?;
+    let first = check_order(&shared.app, name).await?;
+    let watch = Watch::begin(shared.into_inner(), name, first);
     let place = watch
         .place()
         .ok_or_else(|| Error::unavailable("too many event streams are open; poll instead", TOO_MANY_WATCHERS_RETRY))?;

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::domain::Invalid;
 use crate::domain::keys::PublicKey;
+use crate::domain::order::PayBy;
 
 /// Optional text; an empty string means absent (Umbrel sends `""` for a key that it does not have).
 pub fn text<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>, D::Error> {
@@ -21,6 +22,15 @@ pub fn months<'de, D: Deserializer<'de>>(field: D) -> Result<u32, D::Error> {
     };
     let months = months.and_then(|months| u32::try_from(months).ok());
     months.ok_or_else(|| de::Error::custom("duration must be a whole number of months"))
+}
+
+/// The rail that is asked for.
+pub fn pay_by(text: Option<&str>) -> Result<PayBy, Invalid> {
+    match text {
+        None | Some("lightning") => Ok(PayBy::Lightning),
+        Some("card") => Ok(PayBy::Card),
+        Some(_) => Err(Invalid::new("paymentMethod is \"lightning\" or \"card\"")),
+    }
 }
 
 /// A public key that the request may leave out.

@@ -43,7 +43,7 @@ impl HowToPay {
         let shown = order.invoice().ok_or_else(Error::internal)?;
         let (sats, cents) = match &order.rail {
             Rail::Lightning { quote, .. } => (Some(quote.amount.get()), None),
-            Rail::Card { price } => (None, Some(price.get())),
+            Rail::Card { price, .. } => (None, Some(price.get())),
         };
         Ok(Self {
             payment_hash: order.payment_hash().map(|hash| hash.to_string()),

@@ -26,6 +26,11 @@ pub struct RenewRequest {
     #[serde(deserialize_with = "fields::months")]
     #[schema(example = 1)]
     duration: u32,
+    /// `lightning`, which is the default, or `card` where the shop takes cards.
+    // Left out as before, so that requests from before it was known are still the same.
+    #[serde(default, deserialize_with = "fields::text", skip_serializing_if = "Option::is_none")]
+    #[schema(example = "lightning")]
+    payment_method: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -72,7 +77,8 @@ pub async fn renew(
 ) -> Result<HttpResponse, Error> {
     let (wanted, customer): (RenewRequest, _) = purchase::read(&shared, &permit, "renew", &request, payload).await?;
     let key = fields::required_public_key(wanted.wg_public_key.as_deref())?;
-    let renewal = renew::renew(&shared.app, key, wanted.duration, &customer).await?;
+    let pay_by = fields::pay_by(wanted.payment_method.as_deref())?;
+    let renewal = renew::renew(&shared.app, key, wanted.duration, pay_by, &customer).await?;
     Ok(body::private(&RenewResponse::new(&renewal)?))
 }
 

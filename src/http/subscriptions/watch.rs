@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::check::CheckResponse;
 use crate::app::changes::Waiter;
 use crate::app::check_order::{Checked, check_order};
-use crate::domain::lightning::PaymentHash;
+use crate::domain::order::PublicName;
 use crate::http::Shared;
 use crate::http::error::Error;
 
@@ -20,7 +20,7 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 /// One order, as its client last saw it.
 pub struct Watch {
     shared: Arc<Shared>,
-    hash: PaymentHash,
+    name: PublicName,
     waiter: Waiter<Uuid>,
     seen: CheckResponse,
 }
@@ -29,9 +29,9 @@ impl Watch {
     /// Begins to wait for the order that was just seen.
     ///
     /// It may have changed since: so whoever waits [looks](Self::look) before the first sleep.
-    pub fn begin(shared: Arc<Shared>, hash: PaymentHash, seen: Checked) -> Self {
+    pub fn begin(shared: Arc<Shared>, name: PublicName, seen: Checked) -> Self {
         let waiter = shared.app.changes.wait_for(seen.order.id);
-        Self { shared, hash, waiter, seen: seen.into() }
+        Self { shared, name, waiter, seen: seen.into() }
     }
 
     pub const fn seen(&self) -> &CheckResponse {
@@ -55,7 +55,7 @@ impl Watch {
 
     /// Looks again; whether the client would see a change.
     pub async fn look(&mut self) -> Result<bool, Error> {
-        let now = check_order(&self.shared.app, self.hash).await?.into();
+        let now = check_order(&self.shared.app, self.name).await?.into();
         let before = std::mem::replace(&mut self.seen, now);
         Ok(before.tag() != self.seen.tag())
     }

@@ -190,7 +190,8 @@ async fn the_document_describes_every_path_and_the_page_needs_no_internet() {
       "/api/v1/account/nostr-keys",
       "/api/v1/account/nostr-keys/{publicKey}",
       "/health/live",
-      "/health/ready"
+      "/health/ready",
+      "/v1/webhooks/stripe"
     ]
     "#);
     assert_eq!(instance.get("/docs").await.header("location"), "/docs/");

@@ -8,7 +8,7 @@ use wiretoll::app::renew::renew;
 use wiretoll::app::reset_bandwidth::reset_bandwidth;
 use wiretoll::app::{Error, Unavailable};
 use wiretoll::domain::keys::PublicKey;
-use wiretoll::domain::order::ClaimBy;
+use wiretoll::domain::order::{ClaimBy, PayBy, PublicName};
 use wiretoll::domain::server::ServerId;
 use wiretoll::lnd::InvoiceState;
 use wiretoll::lnd_simulator::payer::PaymentOrder;
@@ -27,8 +27,8 @@ impl Story<'_> {
         let customer = self.customer();
         let idempotency_key = customer.idempotency_key.clone().unwrap();
         let server_id = ServerId::parse("eu-de").unwrap();
-        let (referral_code, claim_by) = (None, ClaimBy::PaymentHash);
-        let request = PlaceOrder { server_id, months, public_key: key, referral_code, claim_by, customer };
+        let (referral_code, claim_by, pay_by) = (None, ClaimBy::PaymentHash, PayBy::Lightning);
+        let request = PlaceOrder { server_id, months, public_key: key, referral_code, claim_by, pay_by, customer };
         let taken = self.books.create(self.made.len(), Order::new(Buys::Months(months), key, self.now()));
         let placed = place_order(&self.app, request.clone()).await;
         self.placed(taken, price_msat(months), idempotency_key, placed, Some(request)).await;
@@ -36,7 +36,7 @@ impl Story<'_> {
 
     pub async fn renew(&mut self, months: u32, key: PublicKey) {
         let (customer, owner) = (self.customer(), self.books.owner(key));
-        let renewed = renew(&self.app, key, months, &customer).await;
+        let renewed = renew(&self.app, key, months, PayBy::Lightning, &customer).await;
         let Some(owner) = owner else {
             assert!(matches!(renewed, Err(Error::NotFound(_))), "{renewed:?}");
             return;
@@ -153,7 +153,7 @@ impl Story<'_> {
         let claimed = claim(
             &self.app,
             &Claim {
-                payment_hash,
+                order: PublicName::PaymentHash(payment_hash),
                 claim_token: None,
                 owner: None,
                 public_key,

@@ -1,0 +1,92 @@
+//! What Stripe says of one page, applied: the one way from event, look-up and closing into the database.
+
+use super::settle::{Progress, pass_over, record_mismatch, record_orphan, settle};
+use super::{App, Error, close_orders};
+use crate::domain::money::{Amount, Currency, UsdCents};
+use crate::domain::order::{Order, OrderState};
+use crate::domain::payment::{Evidence, Provider};
+use crate::domain::time::Timestamp;
+use crate::stripe::{PaymentStatus, Session, SessionStatus};
+
+/// Applies a session in any order and any number of times; only forward moves happen. `at` is when it was paid, as far
+/// as Stripe tells.
+pub async fn apply_session(
+    app: &App,
+    session: &Session,
+    at: Timestamp,
+    progress: Option<Progress<'_>>,
+) -> Result<(), Error> {
+    // Another shop's, or no shop's at all: an account may have other uses.
+    let Some(id) = session.order() else { return pass_over(app, progress).await };
+    let order = app.store.order(id).await?;
+    match (order, session.payment_status, session.status) {
+        (Some(order), ..) if order.is_paid() => pass_over(app, progress).await,
+        (Some(order), PaymentStatus::Paid, _) => pay(app, &order, session, at, progress).await,
+        (Some(order), _, SessionStatus::Expired) => close_orders::close_for_good(app, &order, progress).await,
+        (None, PaymentStatus::Paid, _) => match evidence(session, at) {
+            Some(evidence) => record_orphan(app, &evidence, id, progress).await,
+            None => pass_over(app, progress).await,
+        },
+        (Some(_) | None, ..) => pass_over(app, progress).await,
+    }
+}
+
+/// Its payment failed after it was complete: nothing more will come of it.
+pub async fn apply_failed_session(
+    app: &App,
+    session: &Session,
+    at: Timestamp,
+    progress: Option<Progress<'_>>,
+) -> Result<(), Error> {
+    let order = match session.order() {
+        Some(id) => app.store.order(id).await?,
+        None => None,
+    };
+    match order {
+        Some(order) if session.payment_status != PaymentStatus::Paid => {
+            close_orders::close_for_good(app, &order, progress).await
+        }
+        _ => apply_session(app, session, at, progress).await,
+    }
+}
+
+async fn pay(
+    app: &App,
+    order: &Order,
+    session: &Session,
+    at: Timestamp,
+    progress: Option<Progress<'_>>,
+) -> Result<(), Error> {
+    let Some(evidence) = evidence(session, at) else {
+        tracing::error!(order.id = %order.id, "Stripe says that an order is paid, and not how much: look at it there");
+        return pass_over(app, progress).await;
+    };
+    let is_live = app.stripe.as_ref().is_some_and(|stripe| stripe.settings().mode.is_live());
+    if session.livemode != is_live {
+        tracing::error!(order.id = %order.id, live = session.livemode, "a payment is of the other mode of Stripe");
+        return record_mismatch(app, order, &evidence, progress).await;
+    }
+    settle(app, order.id, &evidence, progress).await.map(drop)
+}
+
+/// What Stripe says of a paid session.
+fn evidence(session: &Session, at: Timestamp) -> Option<Evidence> {
+    let units = session.amount_total?;
+    let amount = match session.currency.as_deref() {
+        Some("usd") => Amount::UsdCents(UsdCents::new(units)),
+        other => Amount::Foreign(units, Currency::parse(other?).ok()?),
+    };
+    // Only what costs nothing has no payment intent.
+    let external_id = session.payment_intent.clone().unwrap_or_else(|| session.id.clone());
+    Some(Evidence { provider: Provider::Stripe, external_id, amount, settled_at: at })
+}
+
+/// When a session that was looked up was paid at the latest: only an open page can be paid on.
+pub fn paid_by(app: &App, session: &Session) -> Timestamp {
+    app.clock.now().min(session.expires_at())
+}
+
+/// Whether its order still waits for its payment.
+pub fn is_open(order: &Order) -> bool {
+    matches!(order.state, OrderState::Creating | OrderState::Pending(_))
+}

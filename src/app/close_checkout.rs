@@ -1,0 +1,77 @@
+//! Closing an order that is to be paid by card: Stripe decides between expired and paid, never our clock.
+
+use super::apply_session::{apply_session, is_open, paid_by};
+use super::close_orders::{Closing, close_for_good};
+use super::{App, Error};
+use crate::crash::crash_point;
+use crate::domain::order::{Order, Rail};
+use crate::domain::time::{DAY, Timestamp};
+use crate::stripe::{self, PaymentStatus, Session, SessionStatus, Stripe};
+
+/// Without a clear word of Stripe an order waits this long beyond its page's end: then its page is closed by itself.
+const SILENCE: i64 = DAY;
+/// A page that was completed and not paid may be paid by a slow method for so long.
+const SLOW_PAYMENT: i64 = 14 * DAY;
+
+/// Closes the page of an order that is not paid yet, and does as Stripe says.
+pub async fn close_checkout(app: &App, order: &Order) -> Result<Closing, Error> {
+    let Rail::Card { session: Some(session), .. } = &order.rail else {
+        // Nobody was shown a page.
+        return close_for_good(app, order, None).await.map(|()| Closing::Closed);
+    };
+    let Some(stripe) = &app.stripe else { return after_silence(app, order).await };
+    crash_point!("close_checkout.before_expire");
+    let expired = stripe.expire_session(session).await;
+    crash_point!("close_checkout.expired");
+    match expired {
+        Ok(session) => apply(app, order, &session).await,
+        // Complete or expired already: that is no mistake.
+        Err(stripe::Error::Refused { .. }) => look_up_checkout(app, stripe, order, session).await,
+        Err(error) => {
+            tracing::warn!(order.id = %order.id, error = &error as &dyn std::error::Error, "Stripe did not close a page");
+            Ok(if error.is_retryable() { Closing::Silent } else { Closing::Undecided })
+        }
+    }
+}
+
+/// Asks what became of an order's page, and does as Stripe says.
+pub async fn look_up_checkout(app: &App, stripe: &Stripe, order: &Order, session: &str) -> Result<Closing, Error> {
+    match stripe.session(session).await {
+        Ok(session) => apply(app, order, &session).await,
+        Err(error) if error.is_retryable() => {
+            tracing::warn!(order.id = %order.id, error = &error as &dyn std::error::Error, "Stripe could not be asked about a page");
+            Ok(Closing::Silent)
+        }
+        Err(error) => {
+            tracing::error!(order.id = %order.id, error = &error as &dyn std::error::Error, "Stripe does not know the page of an order");
+            after_silence(app, order).await
+        }
+    }
+}
+
+async fn apply(app: &App, order: &Order, session: &Session) -> Result<Closing, Error> {
+    apply_session(app, session, paid_by(app, session), None).await?;
+    let order = app.store.order(order.id).await?;
+    match order.filter(is_open) {
+        None => Ok(Closing::Closed),
+        Some(order) if is_given_up(session, app.clock.now()) => {
+            close_for_good(app, &order, None).await.map(|()| Closing::Closed)
+        }
+        Some(_) => Ok(Closing::Undecided),
+    }
+}
+
+/// Complete, and not paid for longer than any payment takes. What comes later all the same is a late payment.
+fn is_given_up(session: &Session, now: Timestamp) -> bool {
+    let unpaid = session.status == SessionStatus::Complete && session.payment_status != PaymentStatus::Paid;
+    unpaid && now.since(session.expires_at()) > SLOW_PAYMENT
+}
+
+/// Stripe closes a page by itself at its end, also where the account is not configured here any more.
+async fn after_silence(app: &App, order: &Order) -> Result<Closing, Error> {
+    let is_over = order.invoice().is_some_and(|page| app.clock.now().since(page.expires_at) > SILENCE);
+    if !is_over {
+        return Ok(Closing::Undecided);
+    }
+    close_for_good(app, order, None).await.map(|()| Closing::Closed)
+}

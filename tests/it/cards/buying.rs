@@ -1,0 +1,150 @@
+//! Buying by card, from the order to the claim; and pages that nobody pays on.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wiretoll::app::close_orders::{Closing, close};
+use wiretoll::app::look_up_cards::{Which, look_up_cards};
+
+use super::Cards;
+use crate::on_both_databases;
+use crate::shop::{API, On, Shop, a_key};
+
+on_both_databases!(
+    a_card_buys_a_subscription_that_is_claimed_with_order_id_and_token,
+    a_card_renews_a_subscription,
+    cards_are_refused_clearly_where_they_cannot_be_taken,
+    scenario_21_a_repeated_create_ends_at_the_same_page,
+    an_event_that_never_came_is_made_up_for_by_looking,
+    a_page_that_nobody_paid_on_is_closed_by_stripe_and_its_slot_is_free,
+    scenario_13_a_page_that_is_paid_when_it_is_to_be_closed_is_paid,
+);
+
+async fn a_card_buys_a_subscription_that_is_claimed_with_order_id_and_token(on: On) {
+    let cards = Cards::open(on).await;
+    let reply = cards.create(json!({})).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let (order, token) = (reply.body["orderId"].as_str().unwrap(), reply.body["claimToken"].as_str().unwrap());
+    assert_eq!((&reply.body["paymentHash"], &reply.body["amountCents"]), (&Value::Null, &json!(300)));
+    assert!(reply.body["checkoutUrl"].as_str().unwrap().starts_with("https://checkout.stripe.com/"));
+    assert!(
+        reply.body["invoice"].is_null() && reply.body["amountSats"].is_null() && reply.body["expiresAt"].is_string()
+    );
+    assert_eq!(cards.shop.occupancy().await.reserved, 1);
+    let unpaid = cards.check(order).await;
+    assert_eq!(
+        (&unpaid["status"], &unpaid["orderId"], &unpaid["paymentHash"]),
+        (&json!("unpaid"), &json!(order), &Value::Null)
+    );
+    assert_eq!(cards.shop.claim(json!({ "orderId": order, "claimToken": token })).await.status, 402);
+
+    let waiting = format!("{API}/subscription/{order}?wait=20");
+    let (paid, sent) = tokio::join!(cards.shop.get(&waiting), async {
+        let completed = cards.completed("evt_1", order);
+        cards.send(&completed).await
+    });
+    assert_eq!((sent.0, &paid.body["status"]), (200, &json!("paid")), "{}", sent.1);
+    let payments = cards.payments(order).await;
+    assert_eq!((payments.len(), payments[0].evidence.amount.to_string()), (1, "$3.00".into()));
+    assert_eq!((payments[0].outcome.name(), payments[0].evidence.provider.name()), ("applied", "stripe"));
+
+    // The id is no secret: Stripe's receipts and events name it.
+    for wrong in [json!({ "orderId": order }), json!({ "orderId": order, "claimToken": "x" })] {
+        assert_eq!(cards.shop.claim(wrong).await.status, 404);
+    }
+    let claimed = cards.shop.claim(json!({ "orderId": order, "claimToken": token })).await;
+    assert_eq!((claimed.status, &claimed.body["success"]), (200, &json!(true)), "{}", claimed.body);
+    assert_eq!(cards.shop.occupancy().await.held, 1);
+}
+
+async fn a_card_renews_a_subscription(on: On) {
+    let cards = Cards::open(on).await;
+    let key = a_key();
+    let reply = cards.create(json!({ "wgPublicKey": key })).await;
+    let order = reply.body["orderId"].as_str().unwrap();
+    assert_eq!(cards.send(&cards.completed("evt_1", order)).await.0, 200);
+    let before = cards.subscription(order).await.ends_at;
+    let body = json!({ "duration": 1, "wgPublicKey": key, "paymentMethod": "card" });
+    let renewal = cards.shop.post(&format!("{API}/subscription/renew"), body).await;
+    assert_eq!((renewal.status, &renewal.body["paymentHash"]), (200, &Value::Null), "{}", renewal.body);
+    let renewal = renewal.body["renewalId"].as_str().unwrap();
+    assert_eq!(cards.send(&cards.completed("evt_2", renewal)).await.0, 200);
+    assert_eq!(cards.check(renewal).await["oldExpiry"], json!(before));
+    assert_eq!(cards.subscription(order).await.ends_at, before.plus_months(1).unwrap());
+}
+
+async fn cards_are_refused_clearly_where_they_cannot_be_taken(on: On) {
+    let cards = Cards::open(on).await;
+    let in_sats = cards.create(json!({ "duration": 3 })).await;
+    assert_eq!((in_sats.status, in_sats.error()), (400, "ERR_INVALID_INPUT"));
+    let other = cards.create(json!({ "paymentMethod": "cash" })).await;
+    assert_eq!((other.status, other.error()), (400, "ERR_INVALID_INPUT"));
+    cards.stripe.go_down(true);
+    let down = cards.create(json!({})).await;
+    assert_eq!(down.status, 503, "{}", down.body);
+    assert!(down.headers.contains_key("retry-after"));
+
+    let without = Shop::open(on).await;
+    let refused = without.create(json!({ "serverId": "eu-de", "duration": 1, "paymentMethod": "card" })).await;
+    assert_eq!((refused.status, refused.error()), (400, "ERR_INVALID_INPUT"));
+    assert!(refused.body["message"].as_str().unwrap().contains("takes no cards"), "{}", refused.body);
+    assert_eq!(without.post("/v1/webhooks/stripe", json!({})).await.status, 404);
+    assert_eq!(without.occupancy().await.reserved, 0);
+}
+
+async fn scenario_21_a_repeated_create_ends_at_the_same_page(on: On) {
+    let cards = Cards::open(on).await;
+    let (path, key) = (format!("{API}/subscription/create"), "019aa9c4-5a3e-4c41-9a70-0d1c52a6f5b1");
+    let body = json!({ "serverId": "eu-de", "duration": 1, "paymentMethod": "card" });
+    cards.stripe.go_down(true);
+    assert_eq!(cards.shop.post_with_key(&path, key, body.clone()).await.status, 503);
+    cards.stripe.go_down(false);
+    let first = cards.shop.post_with_key(&path, key, body.clone()).await;
+    let second = cards.shop.post_with_key(&path, key, body).await;
+    assert_eq!((first.status, &first.body), (200, &second.body), "{}", first.body);
+    assert_eq!(cards.shop.occupancy().await.reserved, 1);
+}
+
+async fn an_event_that_never_came_is_made_up_for_by_looking(on: On) {
+    let cards = Cards::open(on).await;
+    let (order, _) = cards.order().await;
+    cards.completed("evt_lost", &order);
+    assert!(!cards.stored(&order).await.is_paid());
+    look_up_cards(cards.shop.app(), Which::Due).await.unwrap();
+    assert!(!cards.stored(&order).await.is_paid(), "it is not due");
+    look_up_cards(cards.shop.app(), Which::All).await.unwrap();
+    assert!(cards.stored(&order).await.is_paid());
+    assert_eq!(cards.outcome(&order).await, "applied");
+    // A poll finds it, too.
+    let (polled, _) = cards.order().await;
+    cards.completed("evt_lost_too", &polled);
+    assert_eq!(cards.check(&polled).await["status"], "paid");
+}
+
+/// Moves the clock beyond the end of every page, and closes what is due.
+async fn close_due(cards: &Cards) {
+    cards.shop.advance(Duration::from_mins(36)).await;
+    look_up_cards(cards.shop.app(), Which::Due).await.unwrap();
+}
+
+async fn a_page_that_nobody_paid_on_is_closed_by_stripe_and_its_slot_is_free(on: On) {
+    let cards = Cards::open(on).await;
+    let (order, _) = cards.order().await;
+    cards.stripe.go_down(true);
+    close_due(&cards).await;
+    assert_eq!(cards.stored(&order).await.state.name(), "pending", "only Stripe knows whether it is paid");
+    cards.stripe.go_down(false);
+    close_due(&cards).await;
+    assert_eq!(cards.stored(&order).await.state.name(), "expired");
+    assert_eq!(cards.stripe.session_of(&order)["status"], "expired");
+    assert_eq!(cards.check(&order).await["invoiceExpired"], json!(true));
+    assert_eq!(cards.shop.occupancy().await.reserved, 0);
+}
+
+async fn scenario_13_a_page_that_is_paid_when_it_is_to_be_closed_is_paid(on: On) {
+    let cards = Cards::open(on).await;
+    let (order, _) = cards.order().await;
+    cards.completed("evt_lost", &order);
+    let closing = close(cards.shop.app(), &cards.stored(&order).await).await.unwrap();
+    assert_eq!((closing, cards.stored(&order).await.is_paid()), (Closing::Closed, true));
+}
