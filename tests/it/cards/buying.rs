@@ -108,7 +108,7 @@ async fn scenario_21_a_repeated_create_ends_at_the_same_page(on: On) {
 async fn an_event_that_never_came_is_made_up_for_by_looking(on: On) {
     let cards = Cards::open(on).await;
     let (order, _) = cards.order().await;
-    cards.completed("evt_lost", &order);
+    cards.paid_unheard(&order);
     assert!(!cards.stored(&order).await.is_paid());
     look_up_cards(cards.shop.app(), Which::Due).await.unwrap();
     assert!(!cards.stored(&order).await.is_paid(), "it is not due");
@@ -117,7 +117,7 @@ async fn an_event_that_never_came_is_made_up_for_by_looking(on: On) {
     assert_eq!(cards.outcome(&order).await, "applied");
     // A poll finds it, too.
     let (polled, _) = cards.order().await;
-    cards.completed("evt_lost_too", &polled);
+    cards.paid_unheard(&polled);
     assert_eq!(cards.check(&polled).await["status"], "paid");
 }
 
@@ -144,7 +144,7 @@ async fn a_page_that_nobody_paid_on_is_closed_by_stripe_and_its_slot_is_free(on:
 async fn scenario_13_a_page_that_is_paid_when_it_is_to_be_closed_is_paid(on: On) {
     let cards = Cards::open(on).await;
     let (order, _) = cards.order().await;
-    cards.completed("evt_lost", &order);
+    cards.paid_unheard(&order);
     let closing = close(cards.shop.app(), &cards.stored(&order).await).await.unwrap();
     assert_eq!((closing, cards.stored(&order).await.is_paid()), (Closing::Closed, true));
 }

@@ -82,7 +82,7 @@ async fn scenario_24_events_in_any_order_end_the_same(on: On) {
 async fn scenario_25_an_event_whose_effect_failed_is_not_remembered_and_works_when_it_comes_again(on: On) {
     let cards = Cards::open(on).await;
     let (order, _) = cards.order().await;
-    let completed = cards.completed_by_event("evt_1", &order);
+    let completed = cards.completed("evt_1", &order);
     refuse(&cards.shop, "payments", "NEW.provider = 'stripe'").await;
     assert!(cards.send(&completed).await.0 >= 500);
     let remembered = "SELECT CAST(count(*) AS BIGINT) FROM stripe_events";
@@ -182,7 +182,7 @@ async fn another_currency_is_entered_and_not_delivered(on: On) {
 async fn a_test_payment_where_money_is_expected_is_entered_and_not_delivered(on: On) {
     let cards = Cards::open(on).await;
     let (order, _) = cards.order().await;
-    let mut completed = cards.completed_by_event("evt_1", &order);
+    let mut completed = cards.completed("evt_1", &order);
     completed["data"]["object"]["livemode"] = json!(true);
     completed["data"]["object"]["payment_intent"] = json!("pi_live");
     assert_eq!(cards.send(&completed).await.0, 200);
