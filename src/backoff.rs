@@ -40,10 +40,15 @@ impl Backoff {
         if self.attempt_began.elapsed() >= HEALTHY {
             self.next = FIRST;
         }
-        let delay = self.next / 2 + (self.next / 2).mul_f64(chance());
+        let delay = spread(self.next);
         self.next = (self.next * 2).min(MOST);
         delay
     }
+}
+
+/// A wait of this length at most, of which half is chance.
+pub fn spread(delay: Duration) -> Duration {
+    delay / 2 + (delay / 2).mul_f64(chance())
 }
 
 /// A number from 0 to 1; without randomness the delay is only less spread.

@@ -4,7 +4,7 @@
 //! (`tests/layering.rs` holds it to that):
 //!
 //! ```text
-//! main -> cli -> lifecycle -> { http, workers, agent } -> app -> { store, lnd, lightning_peer, stripe, wireguard, netfilter } -> egress -> config -> domain
+//! main -> cli -> lifecycle -> { http, workers, agent } -> app -> { store, lnd, lightning_peer, rates, stripe, wireguard, netfilter } -> egress -> config -> domain
 //! ```
 //!
 //! | folder | its one job |
@@ -15,6 +15,7 @@
 //! | [`lightning_peer`] | speaking to other Lightning nodes, as far as a handshake |
 //! | [`stripe`] | the client of a Stripe account, and its events |
 //! | [`lnd_simulator`] | a node to buy from without bitcoin: for `demo`, `dev` and tests |
+//! | [`rates`] | what exchanges say a bitcoin costs |
 //! | [`wireguard`] | the text of a customer's config, and a server's interface with its peers |
 //! | [`netfilter`] | a server's firewall: forwards, leases, counters, flows |
 //! | [`egress`] | the one way to ask others: webhooks, prices, cards, probes |
@@ -49,6 +50,7 @@ pub mod metrics;
 pub mod netfilter;
 mod netlink;
 pub mod random;
+pub mod rates;
 pub mod stop;
 pub mod store;
 pub mod stripe;

@@ -12,7 +12,7 @@ const ROWS: [&[&str]; 9] = [
     &["lifecycle"],
     &["http", "workers", "agent"],
     &["app"],
-    &["store", "lnd", "lightning_peer", "stripe", "wireguard", "netfilter"],
+    &["store", "lnd", "lightning_peer", "rates", "stripe", "wireguard", "netfilter"],
     &["egress"],
     &["config"],
     &["domain"],

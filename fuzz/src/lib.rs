@@ -19,6 +19,7 @@ use wiretoll::domain::lightning::{Network, NodeId, PaymentHash};
 use wiretoll::domain::money::Msats;
 use wiretoll::domain::nip98::{Asked, BodyHash, SignedRequest};
 use wiretoll::domain::node_address::{NodeAddress, NodeSocket};
+use wiretoll::domain::rate::Exchange;
 use wiretoll::domain::server::ServerId;
 use wiretoll::domain::time::Timestamp;
 use wiretoll::egress::{Egress, Host, Purpose, Target as UrlTarget};
@@ -33,12 +34,13 @@ use wiretoll::http::tools::ping::PingRequest;
 use wiretoll::lnd::macaroon::Macaroon;
 use wiretoll::lnd::{GraphNode, InvoicePage, InvoiceState, NodeInfo, NodeInvoice, Settled};
 use wiretoll::lnd_proto::lnrpc;
+use wiretoll::rates;
 
 /// A parser under test: whether it accepted the bytes.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of its program and of its corpus.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("bolt11", bolt11),
     ("configuration", configuration),
     ("forwarded_for", forwarded_for),
@@ -48,6 +50,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("macaroon", macaroon),
     ("node_sockets", node_sockets),
     ("nostr_event", nostr_event),
+    ("prices", prices),
     ("urls", urls),
 ];
 
@@ -222,6 +225,15 @@ pub fn node_sockets(data: &[u8]) -> bool {
     let spelt = format!("{}@{}", socket.id, socket.address);
     assert!(!spelt.contains(|c: char| c.is_control() || c.is_whitespace()), "{spelt:?}");
     assert_eq!(NodeSocket::parse(&spelt), Ok(socket));
+    true
+}
+
+/// The first byte chooses the exchange; the rest is the body of its answer.
+pub fn prices(data: &[u8]) -> bool {
+    let Some((exchange, body)) = data.split_first() else { return false };
+    let Some(exchange) = Exchange::ALL.get(usize::from(exchange % 3)) else { return false };
+    let Ok(said) = rates::read(*exchange, body) else { return false };
+    assert!(said.price.get() > 0);
     true
 }
 

@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout};
 
 use super::silent_agents::silence;
 use super::{App, Error};
+use crate::config::RateSource;
 use crate::domain::time::MINUTE;
 use crate::metrics::readings::{AgentUse, Readings, ServerUse, Stored};
 use crate::store::{Occupancy, ServerState};
@@ -29,9 +30,17 @@ pub async fn measure(app: &App) -> Readings {
         sells: app.obstacle().is_none(),
         stream_open: app.health.is_stream_open(),
         stream_age: app.health.stream_age(),
+        rate_ages: rate_ages(app),
         pools: app.store.pools(),
         stored,
     }
+}
+
+fn rate_ages(app: &App) -> Vec<(&'static str, Duration)> {
+    let Some(RateSource::Live(live)) = &app.shop.rate else { return Vec::new() };
+    let now = app.clock.now();
+    let exchanges = live.sources.iter().map(|source| source.exchange);
+    exchanges.map(|exchange| (exchange.name(), app.last_said.age(exchange, now))).collect()
 }
 
 async fn stored(app: &App) -> Result<Stored, Error> {

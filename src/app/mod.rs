@@ -34,6 +34,7 @@ pub mod find_subscription;
 pub mod give_back;
 pub mod hear_troubles;
 pub mod list_servers;
+pub mod live_rate;
 pub mod look_up_cards;
 pub mod look_up_node;
 pub mod measure;
@@ -119,6 +120,7 @@ pub struct App {
     pub node_lookups: look_up_node::NodeLookups,
     pub pings: ping_node::Pings,
     pub metrics: Metrics,
+    pub last_said: live_rate::LastSaid,
 }
 
 /// What is for sale, and on which terms.

@@ -1,5 +1,6 @@
 //! The price of a plan, now. No invoice is made at a price that is in doubt.
 
+use super::live_rate::live_rate;
 use super::request_checkout::account;
 use super::{App, Error, Unavailable};
 use crate::config::RateSource;
@@ -33,7 +34,8 @@ pub fn price_on(app: &App, price: Price, pay_by: PayBy) -> Result<Asked, Error> 
 /// What to ask for a plan on Lightning.
 ///
 /// # Errors
-/// [`Unavailable::NoRate`] when the price is in dollars and the rate is missing, too old or from the future.
+/// [`Unavailable::NoRate`] when the price is in dollars and the rate is missing, too old or from the future, or its
+/// sources do not agree on one.
 pub fn price(app: &App, plan: &Plan) -> Result<Quote, Error> {
     quote_now(app, plan.price)
 }
@@ -41,16 +43,17 @@ pub fn price(app: &App, plan: &Plan) -> Result<Quote, Error> {
 /// The same of any price.
 pub fn quote_now(app: &App, price: Price) -> Result<Quote, Error> {
     let rate = usable_rate(app);
-    let usable = rate.as_ref().ok().copied();
+    let usable = rate.as_ref().ok();
     quote(price, usable).map_err(|problem| match rate {
         Err(why) => Unavailable::NoRate(why).into(),
         Ok(_) => Unavailable::NoRate(problem.to_string()).into(),
     })
 }
 
-fn usable_rate(app: &App) -> Result<&Rate, String> {
+fn usable_rate(app: &App) -> Result<Rate, String> {
     match &app.shop.rate {
         None => Err("none is configured".to_owned()),
-        Some(RateSource::Pinned(pinned)) => pinned.usable(app.clock.now()),
+        Some(RateSource::Pinned(pinned)) => pinned.usable(app.clock.now()).cloned(),
+        Some(RateSource::Live(live)) => live_rate(app, live),
     }
 }

@@ -11,7 +11,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, RateSource};
     use crate::domain::time::Timestamp;
 
     fn parse(text: &str) -> Result<Config, String> {
@@ -84,19 +84,28 @@ mod tests {
         assert_eq!(format!("{:?}", parse(&uncommented)), format!("{:?}", parse(example())));
     }
 
-    #[test]
-    fn what_it_calls_a_default_of_the_agent_is_one() {
-        let needed = ["[agent]", "server", "wan_interface", "public_address "];
-        let uncomment = |line: &str, also_defaults: bool| {
-            let is_needed = |text: &&str| needed.iter().any(|needed| text.starts_with(needed));
-            let default = line.strip_prefix(DEFAULT).filter(|_| also_defaults);
+    /// The example with a section that is one as a whole: the lines that are needed, and its defaults where they are wanted.
+    fn with_section(needed: &[&str], also_defaults: bool) -> Config {
+        let mut within = false;
+        let mut uncomment = |line: &str| {
+            within = if header(line).is_some() { line.ends_with(needed[0]) } else { within };
+            let is_needed = |text: &&str| within && needed.iter().any(|needed| text.starts_with(needed));
+            let default = line.strip_prefix(DEFAULT).filter(|_| within && also_defaults);
             let text = line.strip_prefix("# Example: ").filter(is_needed).or(default).unwrap_or(line);
             format!("{text}\n")
         };
-        let with = |also_defaults| -> String { example().lines().map(|line| uncomment(line, also_defaults)).collect() };
-        assert_ne!(with(true), with(false));
-        let agent = |also_defaults| format!("{:?}", parse(&with(also_defaults)).unwrap().agent.unwrap());
-        assert_eq!(agent(true), agent(false));
+        let text: String = example().lines().map(&mut uncomment).collect();
+        parse(&text).unwrap()
+    }
+
+    #[test]
+    fn what_it_calls_a_default_of_a_section_that_is_an_example_is_one() {
+        let agent = ["[agent]", "server", "wan_interface", "public_address "];
+        let agents = [false, true].map(|defaults| format!("{:?}", with_section(&agent, defaults).agent.unwrap()));
+        assert_eq!(agents[0], agents[1]);
+        let rates = [false, true].map(|defaults| with_section(&["[rate.live]", "sources"], defaults).rate.unwrap());
+        assert!(matches!(&rates[0], RateSource::Live(_)));
+        assert_eq!(rates[0], rates[1]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod agent;
 mod bandwidth_reset;
 mod environment;
 mod example;
+mod live;
 mod load;
 mod network;
 mod prices;
@@ -32,6 +33,7 @@ use crate::domain::interface_name::InterfaceName;
 use crate::domain::lightning::{Network, NodeId};
 use crate::domain::money::Rate;
 use crate::domain::plan::{BandwidthResets, Plans};
+use crate::domain::rate::{Exchange, RateRules};
 use crate::domain::referral::Bonuses;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Holds;
@@ -218,6 +220,24 @@ pub struct Orders {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RateSource {
     Pinned(PinnedRate),
+    Live(LiveRates),
+}
+
+/// Exchanges that are asked, and what is believed of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveRates {
+    pub sources: Vec<LiveSource>,
+    /// One more source, while it is not too old.
+    pub pinned: Option<PinnedRate>,
+    pub rules: RateRules,
+}
+
+/// An exchange, and where it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveSource {
+    pub exchange: Exchange,
+    /// Before the path, such as `https://api.kraken.com`.
+    pub url: String,
 }
 
 /// An exchange rate that the operator set by hand.

@@ -2,6 +2,7 @@
 
 use toml::Value;
 
+use super::live;
 use super::section::Section;
 use super::value::{duration, number, text};
 use super::{PinnedRate, RateSource};
@@ -25,10 +26,17 @@ pub fn prices(root: &mut Section<'_>, now: Timestamp) -> Option<(Plans, Option<R
         None if plans.need_a_rate() && !root.has("rate") => {
             root.problem("rate", "missing, and there are prices in dollars", RATE_REMEDY);
         }
-        Some(Some(pinned)) => refuse_impossible_sums(root, &plans, &pinned.rate),
+        Some(Some(RateSource::Pinned(pinned))) => {
+            let remedy = "give the dollars for one whole bitcoin, such as \"100000\"";
+            refuse_impossible_sums(root, &plans, "rate.usd_per_btc", pinned.rate.cents_per_btc, remedy);
+        }
+        Some(Some(RateSource::Live(live))) => {
+            let remedy = "sums are the highest at the floor: give a higher one";
+            refuse_impossible_sums(root, &plans, "rate.live.floor", live.rules.floor.get(), remedy);
+        }
         _ => {}
     }
-    Some((plans, rate.flatten().map(RateSource::Pinned)))
+    Some((plans, rate.flatten()))
 }
 
 fn plans(root: &mut Section<'_>) -> Option<Plans> {
@@ -65,8 +73,21 @@ pub fn dollars(value: &Value) -> Result<UsdCents, Invalid> {
     above_zero.ok_or_else(|| Invalid::new("dollars and cents are expected, in quotes and above zero"))
 }
 
+/// The pinned rate is needed where no exchange is asked; beside exchanges it is one more source, or left out as a whole.
+fn rate(section: &mut Section<'_>, now: Timestamp) -> Option<RateSource> {
+    let keys = ["usd_per_btc", "as_of", "max_age"];
+    let is_live = section.has("live");
+    let live = section.optional_section("live", live::live);
+    if is_live && !keys.iter().any(|key| section.has(key)) {
+        section.left_out(&keys);
+        return live::with(section, live.flatten()?, None);
+    }
+    let pinned = pinned(section, now)?;
+    if is_live { live::with(section, live.flatten()?, Some(pinned)) } else { Some(RateSource::Pinned(pinned)) }
+}
+
 /// Reads every key, and only then gives up.
-fn rate(section: &mut Section<'_>, now: Timestamp) -> Option<PinnedRate> {
+fn pinned(section: &mut Section<'_>, now: Timestamp) -> Option<PinnedRate> {
     let usd_per_btc = section.required("usd_per_btc", r#""100000""#, dollars);
     let as_of = section.required("as_of", r#""2026-11-22T12:00:00Z""#, |value| past_time(value, now));
     let max_age = section.required("max_age", r#""24h""#, duration("1m"..="366d"));
@@ -83,11 +104,12 @@ fn past_time(value: &Value, now: Timestamp) -> Result<Timestamp, Invalid> {
     if time > now { Err(Invalid::new("this time is in the future")) } else { Ok(time) }
 }
 
-fn refuse_impossible_sums(root: &mut Section<'_>, plans: &Plans, rate: &Rate) {
+fn refuse_impossible_sums(root: &mut Section<'_>, plans: &Plans, key: &str, cents_per_btc: u64, remedy: &str) {
+    let rate = Rate { cents_per_btc, source: key.to_owned(), as_of: Timestamp::EPOCH };
     for plan in plans.iter() {
-        if let Err(wrong) = quote(plan.price, Some(rate)) {
+        if let Err(wrong) = quote(plan.price, Some(&rate)) {
             let what = format!("at this rate the plan of {} months cannot be sold: {wrong}", plan.months);
-            root.problem("rate.usd_per_btc", &what, "give the dollars for one whole bitcoin, such as \"100000\"");
+            root.problem(key, &what, remedy);
         }
     }
 }

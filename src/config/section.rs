@@ -82,6 +82,11 @@ impl Section<'_> {
         Some(tables.into_iter().enumerate().map(visit).collect())
     }
 
+    /// Keys that could be here, and that nobody asks for because they are not.
+    pub fn left_out(&mut self, keys: &[&'static str]) {
+        self.asked.extend(keys);
+    }
+
     /// Whether the file gives this key, rightly or wrongly.
     pub fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)

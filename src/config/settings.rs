@@ -203,7 +203,7 @@ pub fn bonuses(section: &mut Section<'_>) -> Bonuses {
 }
 
 /// A duration was read within bounds that are far from 64 bits of milliseconds.
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -34,8 +34,14 @@ impl Config {
         if !self.plans.need_a_rate() {
             return None;
         }
-        let RateSource::Pinned(pinned) = self.rate.as_ref()?;
+        let (pinned, live) = match self.rate.as_ref()? {
+            RateSource::Pinned(pinned) => (pinned, false),
+            RateSource::Live(live) => (live.pinned.as_ref()?, true),
+        };
         let why = pinned.usable(now).err()?;
+        if live {
+            return Some(format!("the pinned rate is no source of the live one any more: {why}"));
+        }
         Some(format!("nothing priced in dollars is sold: {why}; set usd_per_btc and as_of in [rate] anew"))
     }
 }

@@ -20,6 +20,7 @@ pub mod payment;
 pub mod peer;
 pub mod peer_diff;
 pub mod plan;
+pub mod rate;
 pub mod referral;
 pub mod server;
 pub mod settle_progress;

@@ -133,6 +133,17 @@ impl UsdCents {
         let cents: u64 = cents.parse().map_err(|_| invalid())?;
         whole.checked_mul(100).and_then(|c| c.checked_add(cents)).map(Self).ok_or_else(invalid)
     }
+
+    /// Parses dollars with any number of decimals, as exchanges write them; what is less than a cent is dropped.
+    pub fn parse_decimal(text: &str) -> Result<Self, Invalid> {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |part: &str| (1..=20).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(decimals) {
+            return Err(Invalid::new("not a decimal number of dollars"));
+        }
+        let cents: String = decimals.chars().chain("00".chars()).take(2).collect();
+        Self::parse_dollars(&format!("{whole}.{cents}"))
+    }
 }
 
 impl fmt::Display for Sats {
@@ -249,6 +260,20 @@ mod tests {
         let (msats, cents) = (Amount::Msats(Msats(300)), Amount::UsdCents(UsdCents(300)));
         assert_eq!((msats.excess_over(cents), cents.excess_over(msats)), (None, None));
         assert_eq!(cents.excess_over(cents), Some(cents.nothing()));
+    }
+
+    #[test]
+    fn scenario_17_an_exchange_s_decimals_are_read_without_rounding_up() {
+        let read = |text| UsdCents::parse_decimal(text).map(UsdCents::get);
+        for (text, cents) in [("95123.40000", 9_512_340), ("95123.4", 9_512_340), ("95123", 9_512_300), ("0.019", 1)] {
+            assert_eq!(read(text), Ok(cents), "{text}");
+        }
+        for bad in ["", ".", "1.", ".5", "-1", "+1", "NaN", "inf", "1e5", "1,000", " 1", "1 ", "0x10", "1.2.3", "null"]
+        {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert!(read("184467440737095516.15").is_ok() && read("184467440737095516.16").is_err());
+        assert!(read(&"9".repeat(21)).is_err());
     }
 
     proptest! {

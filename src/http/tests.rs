@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::{Shared, application};
 use crate::app::ask_node::Questions;
 use crate::app::changes::Changes;
+use crate::app::live_rate::LastSaid;
 use crate::app::look_up_node::NodeLookups;
 use crate::app::node_health::NodeHealth;
 use crate::app::ping_node::Pings;
@@ -213,6 +214,7 @@ fn app(store: Store) -> App {
         node_lookups: NodeLookups::default(),
         pings: Pings::new(config::Tools::default()),
         metrics: Metrics::default(),
+        last_said: LastSaid::default(),
     }
 }
 

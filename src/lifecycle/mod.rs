@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::ask_node::Questions;
 use crate::app::changes::Changes;
+use crate::app::live_rate::LastSaid;
 use crate::app::look_up_node::NodeLookups;
 use crate::app::node_health::NodeHealth;
 use crate::app::ping_node::Pings;
@@ -217,6 +218,7 @@ fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> Result<
         node_lookups: NodeLookups::default(),
         pings: Pings::new(config.tools.clone()),
         metrics,
+        last_said: LastSaid::default(),
     })
 }
 

@@ -111,6 +111,11 @@ impl Metrics {
         self.0.table.node.failed_sweeps.inc();
     }
 
+    /// An exchange told no price that counts.
+    pub fn rate_failed(&self, source: &'static str, kind: &'static str) {
+        self.0.table.rates.failures.get_or_create(&labels([("source", source), ("kind", kind)])).inc();
+    }
+
     /// A write waited so long until it could begin.
     pub fn write_waited(&self, waited: Duration) {
         self.0.table.database.write_waits.observe(waited.as_secs_f64());

@@ -16,6 +16,8 @@ pub struct Readings {
     pub stream_open: bool,
     /// Since the stream last showed a settlement, or since the start.
     pub stream_age: Duration,
+    /// Of each exchange that is asked: the age of what it said last.
+    pub rate_ages: Vec<(&'static str, Duration)>,
     pub pools: Vec<PoolUse>,
     /// Nothing while the database does not answer.
     pub stored: Option<Stored>,
@@ -74,6 +76,9 @@ impl Readings {
         table.orders.sells.set(i64::from(self.sells));
         table.node.stream_open.set(i64::from(self.stream_open));
         table.node.stream_age.set(self.stream_age.as_secs_f64());
+        for (source, age) in &self.rate_ages {
+            table.rates.age.get_or_create(&labels([("source", source)])).set(age.as_secs_f64());
+        }
         for pool in &self.pools {
             pool.enter(table);
         }

@@ -54,6 +54,7 @@ pub struct Table {
     pub payments: Payments,
     pub cards: Cards,
     pub node: Node,
+    pub rates: Rates,
     pub agents: Agents,
     pub database: Database,
 }
@@ -101,6 +102,12 @@ pub struct Node {
 }
 
 #[derive(Debug)]
+pub struct Rates {
+    pub failures: Counters,
+    pub age: Family<Labels, Seconds>,
+}
+
+#[derive(Debug)]
 pub struct Agents {
     pub silent: Family<Labels, Seconds>,
     pub behind: Gauges,
@@ -136,6 +143,7 @@ impl Table {
             payments: Payments::new(&mut rows),
             cards: Cards::new(&mut rows),
             node: Node::new(&mut rows),
+            rates: Rates::new(&mut rows),
             agents: Agents::new(&mut rows),
             database: Database::new(&mut rows),
         }
@@ -278,6 +286,23 @@ impl Node {
                 "wiretoll_failed_sweeps",
                 "Sweeps that could not compare or apply everything",
                 Counter::default(),
+            ),
+        }
+    }
+}
+
+impl Rates {
+    fn new(rows: &mut Rows<'_>) -> Self {
+        Self {
+            failures: rows.row(
+                "wiretoll_rate_source_failures",
+                "Answers of an exchange without a price that counts, by kind",
+                Counters::default(),
+            ),
+            age: rows.row(
+                "wiretoll_rate_source_age_seconds",
+                "Age of the last price that an exchange told, or since the start",
+                Family::default(),
             ),
         }
     }

@@ -6,6 +6,7 @@ mod cards;
 mod closer;
 mod neighbours;
 mod node_watch;
+mod rates;
 mod replicas;
 mod servers;
 mod settlements;
@@ -26,6 +27,7 @@ pub fn start(app: &App, stop: &Stop) -> JoinSet<()> {
     workers.spawn(sweeper::run(app.clone(), sweeps, stop.clone()));
     workers.spawn(closer::run(app.clone(), stop.clone()));
     workers.spawn(cards::run(app.clone(), stop.clone()));
+    workers.spawn(rates::run(app.clone(), stop.clone()));
     workers.spawn(servers::run(app.clone(), stop.clone()));
     match app.store.engine() {
         Engine::Postgres => workers.spawn(replicas::run(app.clone(), stop.clone())),

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 
+use wiretoll::config::RateSource;
+
 use crate::agent::Agent;
+use crate::live_prices::nobody_answers;
 use crate::metrics::{Page, with_metrics};
 use crate::shop::{On, Shop};
 
@@ -61,9 +64,17 @@ fn shown(page: &Page) -> Shown {
     shown
 }
 
-/// A shop that has sold something, that has an agent, and whose node has failed it once.
+/// A shop that has sold something, that asks an exchange in vain, that has an agent, and whose node has failed it once.
 async fn a_page() -> Page {
-    let shop = Shop::open_with(On::Sqlite, with_metrics).await;
+    let shop = Shop::open_with(On::Sqlite, |config| {
+        with_metrics(config);
+        config.rate = Some(RateSource::Live(nobody_answers()));
+    })
+    .await;
+    shop.until("an exchange was asked", || async {
+        Page::of(&shop).await.text().contains("rate_source_failures_total{")
+    })
+    .await;
     shop.buy().await;
     Agent::of(shop.app()).work(shop.app()).await;
     shop.node.go_down().await.unwrap();

@@ -30,6 +30,7 @@ mod deployed;
 mod idempotency;
 mod ledger;
 mod limits;
+mod live_prices;
 mod metrics;
 mod migrations;
 mod model;

@@ -239,6 +239,47 @@ fn a_rate_is_of_the_past_and_makes_sums_that_can_be_asked() {
 }
 
 #[test]
+fn a_live_rate_has_sources_enough_and_bounds() {
+    let usd = least_with("sats = 4500", "usd = '28.80'");
+    let live = |keys: &str| format!("{usd}\n[rate.live]\nsources = ['kraken', 'coinbase']\n{keys}");
+    let Some(RateSource::Live(read)) = parse(&live("kraken_url = 'http://[::1]:8080/'")).unwrap().rate else {
+        panic!()
+    };
+    let sources: Vec<_> = read.sources.iter().map(|source| (source.exchange.name(), source.url.as_str())).collect();
+    assert_eq!(sources, [("coinbase", "https://api.exchange.coinbase.com"), ("kraken", "http://[::1]:8080")]);
+    assert_eq!((read.pinned, read.rules.least, read.rules.max_age_millis), (None, 2, 600_000));
+    let list = |value: &str| format!("{usd}\n[rate.live]\nleast = 1\nsources = {value}");
+    let wrong = ["[]", "['mtgox']", "['kraken', 'kraken']", "[1]", "''"];
+    assert_edges("rate.live.sources", &["['kraken']", "'kraken, bitstamp'"], &wrong, list);
+    assert_edges("rate.live.least", &["1", "2"], &["0", "3", "5"], |value| live(&format!("least = {value}")));
+    let age = |value: &str| live(&format!("max_age = '{value}'"));
+    assert_edges("rate.live.max_age", &["2m", "1h"], &["119s", "61m"], age);
+    let deviation = |value: &str| live(&format!("max_deviation_percent = {value}"));
+    assert_edges("rate.live.max_deviation_percent", &["1", "20"], &["0", "21"], deviation);
+    // At the floor a plan costs the most sats: no more than a bitcoin.
+    assert_edges("rate.live.floor", &["'28.80'", "499999"], &["'28.79'", "500000", "'0'"], |value| {
+        live(&format!("floor = {value}"))
+    });
+    let wrong = ["", "kraken.com", "ftp://a", "https://", "https:///a", "https://a?b", "https://u@a", "https://a b"];
+    assert_edges("rate.live.kraken_url", &["https://a", "http://127.0.0.1:1/b"], &wrong, |v| {
+        live(&format!("kraken_url = '{v}'"))
+    });
+    assert_eq!(wrong_keys(&format!("{usd}\n[rate.live]")), ["rate.live.sources"]);
+}
+
+#[test]
+fn the_pinned_rate_is_a_source_of_the_live_one_or_is_left_out_as_a_whole() {
+    let usd = least_with("sats = 4500", "usd = '28.80'");
+    let beside =
+        |pinned: &str| format!("{usd}\n[rate]\n{pinned}\n[rate.live]\nsources = ['kraken', 'bitstamp']\nleast = 3");
+    let pinned = "usd_per_btc = 100000\nas_of = 2026-11-22T12:00:00Z\nmax_age = '24h'";
+    assert!(parse(&beside(pinned)).is_ok());
+    assert_eq!(wrong_keys(&beside("")), ["rate.live.least"]);
+    assert_eq!(wrong_keys(&beside("usd_per_btc = 100000")), ["rate.as_of", "rate.max_age"]);
+    assert_eq!(wrong_keys(&beside(&pinned.replace("100000", "19999"))), ["rate.usd_per_btc"]);
+}
+
+#[test]
 fn servers_differ_in_what_customers_tell_them_apart_by() {
     let two = format!("{}\npublic_key = '{KEY}'\n{OTHER_SERVER}\npublic_key = '{KEY}'", LEAST.trim_end());
     assert_eq!(wrong_keys(&two), ["servers[1].public_key"]);
