@@ -48,12 +48,7 @@ impl Backoff {
 
 /// A wait of this length at most, of which half is chance.
 pub fn spread(delay: Duration) -> Duration {
-    delay / 2 + (delay / 2).mul_f64(chance())
-}
-
-/// A number from 0 to 1; without randomness the delay is only less spread.
-fn chance() -> f64 {
-    random::bytes::<4>().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
+    delay / 2 + (delay / 2).mul_f64(random::chance())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub(crate) use crash_point;
 
 /// Every point of the service: one in each gap between two effects of create, renew, settle, claim and expire.
 #[cfg(feature = "crash-points")]
-pub const POINTS: [&str; 21] = [
+pub const POINTS: [&str; 25] = [
     // Create and renew.
     "open_order.before_commit",
     "open_order.committed",
@@ -40,6 +40,11 @@ pub const POINTS: [&str; 21] = [
     "expire.committed",
     "abandon.before_commit",
     "abandon.committed",
+    // Tell of events: deliveries first, then each claimed, sent, and entered with its answer.
+    "fan_out.before_commit",
+    "fan_out.committed",
+    "send_webhooks.claimed",
+    "send_webhooks.answered",
 ];
 
 /// Every point of the agent: one in each gap between two effects on its file, its server and its control plane.

@@ -12,3 +12,8 @@ pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
 }
+
+/// A number from 0 to 1, to spread those who would act at once; without randomness it is only less spread.
+pub fn chance() -> f64 {
+    bytes::<4>().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
+}

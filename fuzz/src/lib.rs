@@ -142,7 +142,7 @@ pub fn json_bodies(data: &[u8]) -> bool {
 }
 
 fn customer() -> Customer {
-    Customer { address_prefix: "192.0.2.0/24".into(), account: None, idempotency_key: None }
+    Customer { address_prefix: "192.0.2.0/24".into(), account: None, idempotency_key: None, callback: None }
 }
 
 /// What is accepted has one spelling, which is accepted as the same again.

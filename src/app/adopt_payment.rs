@@ -252,6 +252,7 @@ fn new_order(app: &App, orphan: &Orphan, purchase: Purchase) -> Result<NewOrder,
         // Its owner adopts it again with the claim token, as an anonymous one.
         account: None,
         created_at: orphan.invoice.created_at,
+        callback: None,
     })
 }
 

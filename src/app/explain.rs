@@ -10,7 +10,7 @@ use crate::domain::order::Order;
 use crate::domain::payment::{Payment, Provider};
 use crate::domain::subscription::{Grant, Subscription};
 use crate::lnd::{self, NodeInvoice};
-use crate::store::StoredPeer;
+use crate::store::{Delivery, StoredPeer};
 
 /// Everything that is known about an order.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Explained {
     pub order: Order,
     /// Of the order, of its payments and of its subscription, in time order.
     pub events: Vec<Event>,
+    /// What was and is to be told to webhooks of its events and of its subscription's.
+    pub deliveries: Vec<Delivery>,
     pub payments: Vec<Payment>,
     pub subscription: Option<Subscription>,
     pub grants: Vec<(Option<Uuid>, Grant)>,
@@ -92,15 +94,17 @@ pub async fn explain(app: &App, name: OrderName) -> Result<Explained, Error> {
         events.extend(app.store.events_of(Subject::Payment(payment.id)).await?);
     }
     events.sort_by_key(|event| (event.occurred_at, event.id));
+    let mut deliveries = app.store.deliveries_about(Subject::Order(order.id)).await?;
     let bonus = app.store.bonus_of(order.id).await?;
     let Some(id) = order.subscription_id else {
         let (subscription, grants, peer) = (None, Vec::new(), None);
-        return Ok(Explained { order, events, payments, subscription, grants, peer, bonus, node });
+        return Ok(Explained { order, events, deliveries, payments, subscription, grants, peer, bonus, node });
     };
     events.extend(app.store.events_of(Subject::Subscription(id)).await?);
     events.sort_by_key(|event| (event.occurred_at, event.id));
+    deliveries.extend(app.store.deliveries_about(Subject::Subscription(id)).await?);
     let subscription = app.store.subscription(id).await?;
     let grants = app.store.grants(id).await?;
     let peer = app.store.peer_of(id).await?;
-    Ok(Explained { order, events, payments, subscription, grants, peer, bonus, node })
+    Ok(Explained { order, events, deliveries, payments, subscription, grants, peer, bonus, node })
 }

@@ -8,7 +8,7 @@ use super::silent_agents::silence;
 use super::{App, Error};
 use crate::config::RateSource;
 use crate::domain::time::MINUTE;
-use crate::metrics::readings::{AgentUse, Readings, ServerUse, Stored};
+use crate::metrics::readings::{AgentUse, Readings, ServerUse, Stored, WebhookUse};
 use crate::store::{Occupancy, ServerState};
 
 /// Shorter than Prometheus waits for a page by default (10 s): then the rest of it is shown all the same.
@@ -62,6 +62,7 @@ async fn stored(app: &App) -> Result<Stored, Error> {
         overpaid: waiting.overpaid,
         servers: occupancy.iter().map(server_use).collect(),
         agents: states.iter().filter_map(|state| agent_use(app, state)).collect(),
+        webhooks: webhook_use(app).await?,
     })
 }
 
@@ -70,6 +71,14 @@ fn on_servers_without_key(app: &App, occupancy: &[Occupancy]) -> u64 {
     let has_key =
         |counts: &&Occupancy| app.shop.server(&counts.server).is_some_and(|known| app.server_key(known).is_some());
     occupancy.iter().filter(|counts| !has_key(counts)).map(|counts| unsigned(counts.held)).sum()
+}
+
+async fn webhook_use(app: &App) -> Result<WebhookUse, Error> {
+    let waiting = app.store.count_waiting_deliveries().await?;
+    let (disabled, enabled) = app.store.count_endpoints().await?;
+    let age = waiting.since.map_or(0, |since| app.clock.now().since(since));
+    let oldest = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+    Ok(WebhookUse { waiting: waiting.count, oldest, disabled, enabled })
 }
 
 fn agent_use(app: &App, state: &ServerState) -> Option<AgentUse> {

@@ -3,12 +3,14 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::add_webhook::new_endpoint;
 use super::{App, Error, NO_SUCH_KEY, Unavailable, reset_bandwidth};
 use crate::crash::crash_point;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::order::{Order, OrderKind, OrderState, Rail};
 use crate::domain::subscription::Standing;
 use crate::domain::time::{DAY, Timestamp};
+use crate::domain::webhook::{EventFilter, Owner};
 use crate::store::{IdempotencyKey, NewOrder, Remembered, Reservation, Tx};
 
 /// How long an idempotency key stands for its order.
@@ -53,6 +55,10 @@ pub async fn open_order(app: &App, new: &NewOrder, key: Option<&IdempotencyKey>)
     let order = tx.insert_order(new).await?;
     if needs_slot {
         reserve(app, &mut tx, new).await?;
+    }
+    if let Some(url) = &new.callback {
+        let owner = Owner::Order(new.id);
+        tx.insert_endpoint(&new_endpoint(app, owner, url.clone(), EventFilter::everything()), None).await?;
     }
     let (name, amount) = match &new.rail {
         Rail::Lightning { quote, .. } => ("amountSats", quote.amount.get()),

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::add_webhook::check_url;
 use super::open_order::{open_order, replay};
 use super::price::Asked;
 use super::request_checkout::request_checkout;
@@ -14,6 +15,8 @@ use crate::domain::order::{ClaimBy, Order, OrderKind, PayBy, Purchase, Rail};
 use crate::domain::referral::ReferralCode;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Standing;
+use crate::domain::webhook::WebhookUrl;
+use crate::domain::webhook_secret::WebhookSecret;
 use crate::store::{IdempotencyKey, KeyOwner, NewOrder};
 
 /// What a customer asks for.
@@ -36,6 +39,8 @@ pub struct Customer {
     /// Whose credential came with the request.
     pub account: Option<Uuid>,
     pub idempotency_key: Option<IdempotencyKey>,
+    /// Where the order's events are told to, once it is paid.
+    pub callback: Option<WebhookUrl>,
 }
 
 /// An order with an invoice to be shown.
@@ -44,6 +49,8 @@ pub struct PlacedOrder {
     pub order: Order,
     /// Not with a repeated answer once the order is paid.
     pub claim_token: Option<ClaimToken>,
+    /// What its callback is signed with, where it has one; not with a repeated answer once the order is paid.
+    pub callback_secret: Option<WebhookSecret>,
 }
 
 /// Stores the order, asks the node for its invoice, stores that, and returns it.
@@ -73,11 +80,14 @@ pub async fn repeat(app: &App, customer: &Customer) -> Result<Option<PlacedOrder
     let Some(key) = &customer.idempotency_key else { return Ok(None) };
     let Some(order) = replay(app, key).await? else { return Ok(None) };
     tracing::info!(order.id = %order.id, "a request was repeated");
-    placed(app, order).map(Some)
+    placed(app, order, customer).map(Some)
 }
 
 /// The common way of every order.
 pub async fn place(app: &App, purchase: Purchase, price: Asked, customer: &Customer) -> Result<PlacedOrder, Error> {
+    if let Some(url) = &customer.callback {
+        check_url(app, url)?;
+    }
     if let Asked::OnLightning(_) = price {
         app.health.looked().await;
     }
@@ -94,6 +104,7 @@ pub async fn place(app: &App, purchase: Purchase, price: Asked, customer: &Custo
         },
         origin: key.origin(&customer.address_prefix),
         account: customer.account,
+        callback: customer.callback.clone(),
         created_at: app.clock.now(),
     };
     let order = open_order(app, &new, customer.idempotency_key.as_ref()).await?;
@@ -102,17 +113,18 @@ pub async fn place(app: &App, purchase: Purchase, price: Asked, customer: &Custo
         Rail::Card { .. } => request_checkout(app, order).await?,
     };
     tracing::info!(order.id = %order.id, payment_hash = order.payment_hash_prefix(), "an order was placed");
-    placed(app, order)
+    placed(app, order, customer)
 }
 
-/// With the token only while the order is unpaid.
-fn placed(app: &App, order: Order) -> Result<PlacedOrder, Error> {
-    let claim_token = if order.is_paid() { None } else { Some(claim_token(app, &order)?) };
-    Ok(PlacedOrder { order, claim_token })
-}
-
-fn claim_token(app: &App, order: &Order) -> Result<ClaimToken, Error> {
-    Ok(app.keyring.get(order.key_id)?.claim_token(order.id))
+/// With the secrets only while the order is unpaid. A repeated request is the same in all, so its callback is, too.
+fn placed(app: &App, order: Order, customer: &Customer) -> Result<PlacedOrder, Error> {
+    if order.is_paid() {
+        return Ok(PlacedOrder { order, claim_token: None, callback_secret: None });
+    }
+    let key = app.keyring.get(order.key_id)?;
+    let claim_token = Some(key.claim_token(order.id));
+    let callback_secret = customer.callback.as_ref().map(|_| key.callback_secret(order.id));
+    Ok(PlacedOrder { order, claim_token, callback_secret })
 }
 
 fn unknown_server(app: &App) -> Invalid {

@@ -4,8 +4,9 @@ use super::{App, Error};
 use crate::domain::instance_key::SecretError;
 use crate::domain::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::domain::peer::Binding;
+use crate::domain::webhook_secret::WebhookSecret;
 use crate::random;
-use crate::store::{NewBinding, SealedBinding, SealedKey};
+use crate::store::{NewBinding, SealedBinding, SealedKey, SealedSecret};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -45,6 +46,25 @@ pub fn open_private_key(app: &App, public: PublicKey, key: &SealedKey) -> Result
     let Some(sealed) = &key.sealed else { return Ok(None) };
     let opened = app.keyring.get(key.key_id)?.open(&private_purpose(public), sealed)?;
     Ok(Some(PrivateKey::from_bytes(to_array(opened)?)))
+}
+
+pub fn new_webhook_secret() -> Result<WebhookSecret, Error> {
+    Ok(WebhookSecret::from_key(random::bytes()?))
+}
+
+pub fn seal_webhook_secret(app: &App, endpoint: Uuid, secret: &WebhookSecret) -> Result<SealedSecret, Error> {
+    let key_id = app.keyring.current();
+    let sealed = app.keyring.get(key_id)?.seal(&webhook_purpose(endpoint), secret.as_bytes(), random::bytes()?)?;
+    Ok(SealedSecret { key_id, sealed })
+}
+
+pub fn open_webhook_secret(app: &App, endpoint: Uuid, sealed: &SealedSecret) -> Result<WebhookSecret, Error> {
+    let opened = app.keyring.get(sealed.key_id)?.open(&webhook_purpose(endpoint), &sealed.sealed)?;
+    Ok(WebhookSecret::from_bytes(&Zeroizing::new(opened)).map_err(|_| SecretError::Sealed)?)
+}
+
+fn webhook_purpose(endpoint: Uuid) -> String {
+    format!("secret of webhook {endpoint}")
 }
 
 fn preshared_purpose(key: PublicKey) -> String {

@@ -8,7 +8,7 @@ use super::{App, Error};
 use crate::domain::event::{Event, Subject};
 use crate::domain::order::Order;
 use crate::domain::subscription::{Grant, Subscription};
-use crate::store::{Installation, KeyHeld, StoredPeer, Used};
+use crate::store::{Delivery, Installation, KeyHeld, StoredPeer, Used};
 
 /// A subscription with all that belongs to it.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct ShownSubscription {
     pub installation: Option<Installation>,
     pub used: Used,
     pub events: Vec<Event>,
+    pub deliveries: Vec<Delivery>,
 }
 
 /// Collects what is stored; changes nothing.
@@ -43,6 +44,7 @@ pub async fn show_subscription(app: &App, name: SubscriptionName) -> Result<Show
         installation: store.installation(id).await?,
         used: store.used(id, &month_of(app.clock.now())).await?,
         events: store.events_of(Subject::Subscription(id)).await?,
+        deliveries: store.deliveries_about(Subject::Subscription(id)).await?,
         peer,
         subscription,
     })

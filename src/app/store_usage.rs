@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::bandwidth::{bandwidth_limit, month_of};
+use super::tell_usage::{tell_usage, untold_percent};
 use super::{App, Error};
 use crate::domain::desired::Usage;
 use crate::domain::server::ServerId;
@@ -23,6 +24,7 @@ pub async fn store_usage(app: &App, server: &ServerId, usages: &[Usage]) -> Resu
 
 async fn store_some(app: &App, server: &ServerId, usages: &[Usage]) -> Result<(), Error> {
     let month = month_of(app.clock.now());
+    let mut to_tell = Vec::new();
     let mut tx = app.store.begin().await?;
     tx.lock_server(server).await?;
     for usage in usages {
@@ -30,11 +32,15 @@ async fn store_some(app: &App, server: &ServerId, usages: &[Usage]) -> Result<()
         if let Some(seen_at) = usage.handshake_at.filter(|_| used.is_first_handshake) {
             keep_key_no_longer(app, &mut tx, used.subscription, seen_at).await?;
         }
+        to_tell.extend(untold_percent(&used).map(|percent| (used, percent)));
         if used.bytes >= bandwidth_limit() && tx.set_throttled(used.subscription, true).await? {
             tracing::info!(subscription = %used.subscription, "over its bandwidth for this month: slowed down");
         }
     }
     tx.commit().await?;
+    for (used, percent) in to_tell {
+        tell_usage(app, &used, &month, percent).await?;
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use super::confirm_removals::{confirm_removals, keep_slots};
 use super::desired_peers::server_state;
 use super::hear_troubles::{tell_news, troubles};
 use super::store_usage::store_usage;
+use super::tell_ready::tell_ready;
 use super::{App, Error, Unavailable};
 use crate::domain::Invalid;
 use crate::domain::desired::{PROTOCOL, Report};
@@ -51,6 +52,7 @@ pub async fn take_report(app: &App, id: &ServerId, report: &Report) -> Result<He
         app.server_keys.learn(id.clone(), report.public_key);
     }
     app.server_changes.announce(id);
+    tell_ready(app, id).await?;
     bind_found(app, server, &report.withheld).await?;
     store_usage(app, id, &report.usage).await?;
     compare_digest(app, id, report.applied.as_ref()).await

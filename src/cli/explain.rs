@@ -4,7 +4,7 @@
 use clap::Args;
 use uuid::Uuid;
 
-use super::{ConfigFile, account, output, subscription};
+use super::{ConfigFile, account, output, subscription, webhook};
 use crate::app::explain::{Explained, ExplainedOrphan, OrderName, explain, explain_orphan};
 use crate::app::find_subscription::SubscriptionName;
 use crate::app::show_account::show_account;
@@ -20,6 +20,7 @@ use crate::domain::server::ServerId;
 use crate::domain::subscription::{Grant, Span};
 use crate::lifecycle;
 use crate::lnd::{self, InvoiceState, NodeInvoice};
+use crate::store::Delivery;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wiretoll explain 0190a8f2-0000-7000-8000-00000000000a")]
@@ -129,6 +130,7 @@ fn lines(explained: &Explained) -> Vec<String> {
     }
     lines.extend(explained.node.iter().map(|node| format!("LND now       {}", node_line(node))));
     lines.extend(event_lines(&explained.events));
+    lines.extend(delivery_lines(&explained.deliveries));
     lines
 }
 
@@ -161,6 +163,17 @@ const fn named_by(payment: &Payment) -> &'static str {
 pub fn event_lines(events: &[Event]) -> Vec<String> {
     let line = |event: &Event| format!("  {}  {:<22} {}", event.occurred_at, event.event_type, event.data);
     std::iter::once("events".to_owned()).chain(events.iter().map(line)).collect()
+}
+
+/// What was and is to be told to webhooks; nothing where there is none.
+pub fn delivery_lines(deliveries: &[Delivery]) -> Vec<String> {
+    let line = |one: &Delivery| {
+        let next = one.next_at.map(|at| format!(", next {at}")).unwrap_or_default();
+        let (id, event, state) = (one.id, &one.event.event_type, &one.state);
+        format!("  {id}  {event:<22} {state}: {} of {} attempts{next}", webhook::outcome(one), one.attempts)
+    };
+    let heading = (!deliveries.is_empty()).then(|| "told to webhooks".to_owned());
+    heading.into_iter().chain(deliveries.iter().map(line)).collect()
 }
 
 /// What arrived, what it brought, and whether it waits for the operator.

@@ -23,6 +23,7 @@ mod server;
 mod simulator;
 mod subscription;
 mod table;
+mod webhook;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -87,6 +88,9 @@ enum Command {
     /// Lists who did what by hand: operators, and owners with their credentials.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Lists, adds and changes webhooks, shows what was told to them, and tells it again.
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// What has to be said of the database after it was restored.
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -160,6 +164,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Account(account) => account.run().await,
         Command::ApiKey(api_key) => api_key.run().await,
         Command::Audit(audit) => audit.run().await,
+        Command::Webhook(webhook) => webhook.run().await,
         Command::Db(db) => db.run().await,
         Command::Openapi => openapi::run(),
         Command::Backup(backup) => backup.run().await,

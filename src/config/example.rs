@@ -58,7 +58,7 @@ mod tests {
     /// The keys that the loader knows in a section, by its own answer to one that it does not.
     fn known(section: &str) -> Vec<String> {
         let header = match section {
-            "plans" | "servers" => format!("[[{section}]]"),
+            "plans" | "servers" | "webhooks" => format!("[[{section}]]"),
             section => format!("[{section}]"),
         };
         let report = parse(&format!("{header}\nunknown = 1")).unwrap_err();

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::environment::{Environment, INSTANCE_KEY};
 use super::problem::{Problem, Problems};
 use super::section::{Section, read_root};
-use super::{Agent, Config, Log, agent, bandwidth_reset, prices, servers, settings, stripe};
+use super::{Agent, Config, Log, agent, bandwidth_reset, prices, servers, settings, stripe, webhooks};
 use crate::domain::instance_key::Keyring;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::time::Timestamp;
@@ -85,6 +85,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
     let network = lnd.as_ref().map(|lnd| lnd.network);
     let stripe = root.optional_section("stripe", |section| stripe::stripe(section, folder, network));
     let servers = servers::servers(root);
+    let webhooks = webhooks::webhooks(root, folder);
     let agent = root.optional_section("agent", |section| agent::agent(section, folder, &data_folder));
     check_agents_server(root);
     check_agents_addresses(root, agent.as_ref(), servers.as_deref());
@@ -107,6 +108,7 @@ fn read(root: &mut Section<'_>, around: Surroundings<'_>) -> Option<Config> {
         bonuses: bonuses?,
         stripe: stripe.flatten(),
         servers: servers?,
+        webhooks: webhooks?,
         agent: agent.flatten(),
     })
 }

@@ -21,6 +21,7 @@ mod stripe;
 mod tests;
 mod value;
 mod warnings;
+mod webhooks;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ use crate::domain::rate::{Exchange, RateRules};
 use crate::domain::referral::Bonuses;
 use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Holds;
+use crate::domain::webhook::{EventFilter, WebhookUrl};
+use crate::domain::webhook_secret::WebhookSecret;
 
 pub use example::example;
 pub use load::AgentConfig;
@@ -67,6 +70,8 @@ pub struct Config {
     /// The account for cards, where they are taken.
     pub stripe: Option<StripeSettings>,
     pub servers: Vec<Server>,
+    /// Where the operator is told of events.
+    pub webhooks: Vec<ConfiguredWebhook>,
     /// The WireGuard server on this machine, where its agent is to be served.
     pub agent: Option<Agent>,
 }
@@ -200,6 +205,21 @@ pub enum MacaroonSource {
     File(PathBuf),
     /// Hexadecimal or base64 text.
     Text(SecretText),
+}
+
+/// An endpoint of the operator's.
+#[derive(Debug, Clone)]
+pub struct ConfiguredWebhook {
+    pub url: WebhookUrl,
+    pub events: EventFilter,
+    pub secret: WebhookSecretSource,
+}
+
+/// What such an endpoint's messages are signed with; a file is read at each start.
+#[derive(Debug, Clone)]
+pub enum WebhookSecretSource {
+    Text(WebhookSecret),
+    File(PathBuf),
 }
 
 /// Text that `Debug` does not show.

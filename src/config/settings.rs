@@ -186,11 +186,13 @@ pub fn holds(section: &mut Section<'_>) -> Holds {
     let slot = section.optional("slot", r#""30d""#, duration("0s"..="366d"));
     let quarantine = section.optional("quarantine", r#""1d""#, duration("0s"..="366d"));
     let private_key = section.optional("private_key", r#""7d""#, duration("1h"..="366d"));
+    let deliveries = section.optional("deliveries", r#""30d""#, duration("1d"..="366d"));
     Holds {
         grace_millis: grace.map_or(standard.grace_millis, millis),
         hold_millis: slot.map_or(standard.hold_millis, millis),
         quarantine_millis: quarantine.map_or(standard.quarantine_millis, millis),
         private_key_millis: private_key.map_or(standard.private_key_millis, millis),
+        deliveries_millis: deliveries.map_or(standard.deliveries_millis, millis),
     }
 }
 

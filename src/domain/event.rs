@@ -1,4 +1,4 @@
-//! Facts, committed with what caused them: the audit trail now, webhook deliveries later. Never a secret in them.
+//! Facts, committed with what caused them: the audit trail, and what webhooks tell. Never a secret in them.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -67,6 +67,22 @@ pub enum EventType {
     OrderAdopted,
     /// With its founding order.
     SubscriptionAdopted,
+    /// Its server's agent confirmed the peer.
+    ClaimReady,
+    /// A week and a day before its end.
+    SubscriptionExpiring,
+    /// Its end has come.
+    SubscriptionLapsed,
+    /// Of its month's bandwidth, in a hundred.
+    Usage70,
+    Usage100,
+    WebhookAdded,
+    WebhookRemoved,
+    WebhookRotated,
+    WebhookEnabled,
+    WebhookDisabled,
+    /// Asked for by its owner, and told to nobody else.
+    WebhookTest,
 }
 
 /// What it happened to; events of one subject are numbered without a gap.
@@ -77,6 +93,8 @@ pub enum Subject<'a> {
     Payment(Uuid),
     Server(&'a ServerId),
     Account(Uuid),
+    /// An endpoint.
+    Webhook(Uuid),
 }
 
 /// An event as it is read back.
@@ -102,6 +120,55 @@ pub struct Act {
 }
 
 impl EventType {
+    /// Every type, for those who choose among them.
+    pub const ALL: &[Self] = &[
+        Self::OrderCreated,
+        Self::OrderPaid,
+        Self::OrderPaidLate,
+        Self::OrderExpired,
+        Self::OrderFailed,
+        Self::OrderRefundDue,
+        Self::PaymentOrphaned,
+        Self::PaymentUnderpaid,
+        Self::PaymentExcess,
+        Self::PaymentAdopted,
+        Self::PaymentResolved,
+        Self::SubscriptionCreated,
+        Self::SubscriptionRenewed,
+        Self::SubscriptionReleased,
+        Self::SubscriptionBandwidthReset,
+        Self::SubscriptionExtended,
+        Self::SubscriptionSuspended,
+        Self::SubscriptionResumed,
+        Self::SubscriptionRevoked,
+        Self::SubscriptionRekeyed,
+        Self::ServerDrained,
+        Self::ServerUndrained,
+        Self::ServerRemovalsAllowed,
+        Self::ServerEpochBegan,
+        Self::ServerTakenOver,
+        Self::ClaimBound,
+        Self::ClaimKeyErased,
+        Self::AccountCreated,
+        Self::AccountApiKeyCreated,
+        Self::AccountApiKeyRevoked,
+        Self::AccountNostrKeyAdded,
+        Self::AccountNostrKeyRemoved,
+        Self::OrderAdopted,
+        Self::SubscriptionAdopted,
+        Self::ClaimReady,
+        Self::SubscriptionExpiring,
+        Self::SubscriptionLapsed,
+        Self::Usage70,
+        Self::Usage100,
+        Self::WebhookAdded,
+        Self::WebhookRemoved,
+        Self::WebhookRotated,
+        Self::WebhookEnabled,
+        Self::WebhookDisabled,
+        Self::WebhookTest,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::OrderCreated => "order.created",
@@ -147,6 +214,17 @@ impl EventType {
             Self::AccountNostrKeyRemoved => "account.nostr_key_removed",
             Self::OrderAdopted => "order.adopted",
             Self::SubscriptionAdopted => "subscription.adopted",
+            Self::ClaimReady => "claim.ready",
+            Self::SubscriptionExpiring => "subscription.expiring",
+            Self::SubscriptionLapsed => "subscription.lapsed",
+            Self::Usage70 => "usage.70",
+            Self::Usage100 => "usage.100",
+            Self::WebhookAdded => "webhook.added",
+            Self::WebhookRemoved => "webhook.removed",
+            Self::WebhookRotated => "webhook.rotated",
+            Self::WebhookEnabled => "webhook.enabled",
+            Self::WebhookDisabled => "webhook.disabled",
+            Self::WebhookTest => "webhook.test",
         }
     }
 }
@@ -159,13 +237,32 @@ impl Subject<'_> {
             Self::Payment(_) => "payment",
             Self::Server(_) => "server",
             Self::Account(_) => "account",
+            Self::Webhook(_) => "webhook",
         }
     }
 
     pub fn id(self) -> String {
         match self {
-            Self::Order(id) | Self::Subscription(id) | Self::Payment(id) | Self::Account(id) => id.to_string(),
+            Self::Order(id) | Self::Subscription(id) | Self::Payment(id) | Self::Account(id) | Self::Webhook(id) => {
+                id.to_string()
+            }
             Self::Server(id) => id.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_that_has_a_name_can_be_chosen() {
+        let source = include_str!("event.rs");
+        let in_source = source.lines().filter(|line| line.contains("=> \"") && line.contains('.')).count();
+        assert_eq!(EventType::ALL.len(), in_source);
+        let mut names: Vec<_> = EventType::ALL.iter().map(|event| event.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), EventType::ALL.len());
     }
 }

@@ -16,6 +16,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Invalid;
 use super::lightning::Preimage;
+use super::webhook_secret::WebhookSecret;
 
 const NONCE_LENGTH: usize = 24;
 
@@ -63,6 +64,11 @@ impl InstanceKey {
 
     pub fn claim_token(&self, order: Uuid) -> ClaimToken {
         ClaimToken(self.derive_for("claim token", order))
+    }
+
+    /// What the callback of an order is signed with.
+    pub fn callback_secret(&self, order: Uuid) -> WebhookSecret {
+        WebhookSecret::from_key(self.derive_for("callback secret", order))
     }
 
     /// A keyed hash of an address prefix: counts a customer's open orders without storing the address.
@@ -201,6 +207,7 @@ mod tests {
             "f5b3e04ded9fa136237b677405616598eaae7d80089e4468a1265ebd13065ede"
         );
         assert_eq!(key.claim_token(ORDER).expose(), "b7afb2296e4fc5e43cf099e51dda18f741b3eaef7dce5e7d4d9287b08f6b8d24");
+        assert_eq!(key.callback_secret(ORDER).expose(), "whsec_xXKl+31uQsX5/IscBk0BFh5JsqzxTw9D5yEdmx0ySms=");
         assert_eq!(hex::encode(key.check_value()), "4f3b6afdf5cc53c4024c12d4c5ab468c716a86f57958eaf130a8aacbef6ffaf1");
     }
 

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod alias;
+pub mod audience;
 pub mod bolt11;
 pub mod desired;
 pub mod event;
@@ -22,11 +23,15 @@ pub mod peer_diff;
 pub mod plan;
 pub mod rate;
 pub mod referral;
+pub mod retry_after;
 pub mod server;
 pub mod settle_progress;
 pub mod subscription;
 pub mod time;
 pub mod trouble;
+pub mod webhook;
+pub mod webhook_body;
+pub mod webhook_secret;
 
 /// Text from outside that is not what it should be; the message names what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -95,11 +95,49 @@ pub struct Holds {
     pub quarantine_millis: i64,
     /// From the first claim to the erasure of a server-made private key; a day after its first handshake comes sooner.
     pub private_key_millis: i64,
+    /// From the end of a webhook's delivery until it is forgotten.
+    pub deliveries_millis: i64,
+}
+
+/// When an owner is told that a subscription ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndNotice {
+    Week,
+    Day,
+    Now,
+}
+
+impl EndNotice {
+    pub const ALL: [Self; 3] = [Self::Week, Self::Day, Self::Now];
+
+    /// The word in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Week => "week",
+            Self::Day => "day",
+            Self::Now => "end",
+        }
+    }
+
+    /// Before the end.
+    pub const fn days(self) -> i64 {
+        match self {
+            Self::Week => 7,
+            Self::Day => 1,
+            Self::Now => 0,
+        }
+    }
 }
 
 impl Default for Holds {
     fn default() -> Self {
-        Self { grace_millis: DAY, hold_millis: 30 * DAY, quarantine_millis: DAY, private_key_millis: 7 * DAY }
+        Self {
+            grace_millis: DAY,
+            hold_millis: 30 * DAY,
+            quarantine_millis: DAY,
+            private_key_millis: 7 * DAY,
+            deliveries_millis: 30 * DAY,
+        }
     }
 }
 

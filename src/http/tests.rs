@@ -102,6 +102,7 @@ impl Instance {
             origin: "origin".into(),
             account: None,
             created_at: ISSUED,
+            callback: None,
         };
         let mut tx = app.store.begin().await.unwrap();
         tx.insert_order(&new).await.unwrap();

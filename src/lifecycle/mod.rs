@@ -5,6 +5,7 @@ mod credentials;
 mod database_lock;
 mod instance_key;
 mod metrics;
+mod webhooks;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -119,6 +120,8 @@ pub enum StartError {
     },
     #[error(transparent)]
     App(#[from] crate::app::Error),
+    #[error("the secret of a webhook in {} cannot be used: {why}", file.display())]
+    WebhookSecret { file: PathBuf, why: String },
     #[error("signals cannot be waited for")]
     Signals(#[source] std::io::Error),
 }
@@ -133,6 +136,7 @@ pub async fn open(config: &Config, clock: Clock) -> Result<App, StartError> {
     tx.ensure_epoch(app.new_id(), app.clock.now()).await?;
     tx.commit().await?;
     app.read_server_keys().await?;
+    webhooks::sync(&app, &config.webhooks).await?;
     Ok(app)
 }
 
@@ -161,9 +165,10 @@ pub async fn check(config: &Config, clock: &Clock) -> Vec<StartError> {
     let macaroon = credentials::check(&config.lnd).await;
     let certificate = lnd::check(&config.lnd).await.map_err(StartError::from);
     let egress = Egress::new(&config.egress).map(drop).map_err(StartError::from);
+    let webhooks = webhooks::check(&config.webhooks);
     let database = check_database(config, clock).await;
     let stripe = credentials::check_stripe(config.stripe.as_ref()).await;
-    [macaroon, certificate, egress, stripe, database].into_iter().filter_map(Result::err).collect()
+    [macaroon, certificate, egress, webhooks, stripe, database].into_iter().filter_map(Result::err).collect()
 }
 
 /// A database that is not set up yet has nothing to refuse.

@@ -107,6 +107,11 @@ impl Metrics {
         self.0.swept.mark(began);
     }
 
+    /// A webhook was called.
+    pub fn webhook_attempt(&self, outcome: &'static str) {
+        self.0.table.webhooks.attempts.get_or_create(&labels([("outcome", outcome)])).inc();
+    }
+
     pub fn sweep_failed(&self) {
         self.0.table.node.failed_sweeps.inc();
     }

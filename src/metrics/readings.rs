@@ -49,6 +49,17 @@ pub struct Stored {
     pub servers: Vec<ServerUse>,
     /// Of each server that ever had an agent.
     pub agents: Vec<AgentUse>,
+    pub webhooks: WebhookUse,
+}
+
+/// How webhooks stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebhookUse {
+    /// Deliveries that wait, and since when the oldest does.
+    pub waiting: u64,
+    pub oldest: Duration,
+    pub disabled: u64,
+    pub enabled: u64,
 }
 
 /// What a server's agent said last.
@@ -90,6 +101,7 @@ impl Readings {
         table.agents.silent.clear();
         table.agents.behind.clear();
         table.agents.troubles.clear();
+        table.webhooks.endpoints.clear();
         if let Some(stored) = &self.stored {
             stored.enter(table);
         }
@@ -122,12 +134,22 @@ impl Stored {
             set(&table.agents.behind, &of_server, agent.behind);
             set(&table.agents.troubles, &of_server, agent.troubles);
         }
+        self.webhooks.enter(table);
         for server in &self.servers {
             let slots = |state| labels([("server", &server.id), ("state", state)]);
             set(&table.orders.slots, &slots("held"), server.held);
             set(&table.orders.slots, &slots("reserved"), server.reserved);
             set(&table.orders.slots, &slots("left"), server.left);
         }
+    }
+}
+
+impl WebhookUse {
+    fn enter(&self, table: &Table) {
+        table.webhooks.waiting.set(i64::try_from(self.waiting).unwrap_or(i64::MAX));
+        table.webhooks.oldest.set(self.oldest.as_secs_f64());
+        set(&table.webhooks.endpoints, &labels([("disabled", "yes")]), self.disabled);
+        set(&table.webhooks.endpoints, &labels([("disabled", "no")]), self.enabled);
     }
 }
 

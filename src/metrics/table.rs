@@ -29,6 +29,21 @@ const GIVEN_BACK: [EventType; 5] = [
 ];
 /// What becomes of an event of Stripe's.
 pub const EVENT_RESULTS: [&str; 5] = ["applied", "repeated", "ignored", "refused", "failed"];
+/// What becomes of a call to a webhook.
+pub const OUTCOMES: [&str; 12] = [
+    "delivered",
+    "refused",
+    "gone",
+    "redirect",
+    "timed_out",
+    "unreachable",
+    "tls",
+    "broken",
+    "address",
+    "port",
+    "plain_text",
+    "url",
+];
 
 /// From a node on the same machine to the deadline of the slowest call.
 const CALL_SECONDS: [f64; 11] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0];
@@ -56,6 +71,7 @@ pub struct Table {
     pub node: Node,
     pub rates: Rates,
     pub agents: Agents,
+    pub webhooks: Webhooks,
     pub database: Database,
 }
 
@@ -115,6 +131,14 @@ pub struct Agents {
 }
 
 #[derive(Debug)]
+pub struct Webhooks {
+    pub attempts: Counters,
+    pub waiting: Gauge,
+    pub oldest: Seconds,
+    pub endpoints: Gauges,
+}
+
+#[derive(Debug)]
 pub struct Database {
     pub up: Gauge,
     pub answer: Seconds,
@@ -145,6 +169,7 @@ impl Table {
             node: Node::new(&mut rows),
             rates: Rates::new(&mut rows),
             agents: Agents::new(&mut rows),
+            webhooks: Webhooks::new(&mut rows),
             database: Database::new(&mut rows),
         }
     }
@@ -324,6 +349,37 @@ impl Agents {
             troubles: rows.row(
                 "wiretoll_agent_troubles",
                 "Things that the agent of a server said last that it cannot do",
+                Gauges::default(),
+            ),
+        }
+    }
+}
+
+impl Webhooks {
+    fn new(rows: &mut Rows<'_>) -> Self {
+        let attempts = Counters::default();
+        for outcome in OUTCOMES {
+            drop(attempts.get_or_create(&labels([("outcome", outcome)])));
+        }
+        Self {
+            attempts: rows.row(
+                "wiretoll_webhook_attempts",
+                "Calls of webhooks by this process, by what became of them",
+                attempts,
+            ),
+            waiting: rows.row(
+                "wiretoll_webhook_deliveries_waiting",
+                "Deliveries of webhooks that were not made yet, or not taken",
+                Gauge::default(),
+            ),
+            oldest: rows.row(
+                "wiretoll_webhook_oldest_waiting_seconds",
+                "Since the oldest of them was entered",
+                Seconds::default(),
+            ),
+            endpoints: rows.row(
+                "wiretoll_webhook_endpoints",
+                "Endpoints of operator and accounts, disabled: yes or no",
                 Gauges::default(),
             ),
         }

@@ -53,6 +53,8 @@ impl ServerState {
 pub struct MonthUsed {
     pub subscription: Uuid,
     pub bytes: i64,
+    /// So much of its month was told to its owner: 0, 70 or 100 in a hundred.
+    pub told_percent: i64,
     /// Nobody had seen its key in use before.
     pub is_first_handshake: bool,
 }
@@ -254,23 +256,35 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         let subscription = record.id("holder_id")?;
-        let bytes = self.add_to_month(subscription, month, new).await?;
+        let (bytes, told_percent) = self.add_to_month(subscription, month, new).await?;
         let is_first_handshake = usage.handshake_at.is_some() && record.optional_time("handshake_at")?.is_none();
-        Ok(Some(MonthUsed { subscription, bytes, is_first_handshake }))
+        Ok(Some(MonthUsed { subscription, bytes, told_percent, is_first_handshake }))
     }
 
-    async fn add_to_month(&mut self, subscription: Uuid, month: &str, bytes: i64) -> Result<i64> {
+    async fn add_to_month(&mut self, subscription: Uuid, month: &str, bytes: i64) -> Result<(i64, i64)> {
         let row = sqlx::query(
             "INSERT INTO monthly_usage (subscription_id, month, bytes) VALUES ($1, $2, $3) \
              ON CONFLICT (subscription_id, month) DO UPDATE SET bytes = monthly_usage.bytes + $3 \
-             RETURNING subscription_id AS id, bytes, reset_bytes",
+             RETURNING subscription_id AS id, bytes, reset_bytes, told_percent",
         )
         .bind(subscription.to_string())
         .bind(month.to_owned())
         .bind(bytes)
         .fetch_one(&mut *self.inner)
         .await?;
-        counted_from(&Record::new("monthly_usage", &row))
+        let record = Record::new("monthly_usage", &row);
+        Ok((counted_from(&record)?, record.integer("told_percent")?))
+    }
+
+    /// Remembers that a subscription was told of so much of its month; false where it was told of it, or of more.
+    pub async fn mark_usage_told(&mut self, subscription: Uuid, month: &str, percent: i64) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE monthly_usage SET told_percent = $3 WHERE subscription_id = $1 AND month = $2 AND told_percent < $3",
+        )
+        .bind(subscription.to_string())
+        .bind(month.to_owned())
+        .bind(percent);
+        Ok(done.execute(&mut *self.inner).await?.rows_affected() == 1)
     }
 
     /// Takes a whole amount of bandwidth off what was used in a month, or all of it where that is more; returns how many

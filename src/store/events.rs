@@ -61,6 +61,9 @@ impl Store {
 
 impl Tx {
     /// Adds an event; the subject's row must be locked or new, so that its numbers have no gap.
+    ///
+    /// Where no endpoint could be told of it, it is marked as fanned out at once: a shop without webhooks writes what it
+    /// always wrote, and no worker passes over its events again.
     pub async fn record(
         &mut self,
         id: Uuid,
@@ -71,7 +74,9 @@ impl Tx {
     ) -> Result<()> {
         sqlx::query(
             "INSERT INTO events (id, type, subject_kind, subject_id, sequence, occurred_at, schema_version, data, actor, \
-             actor_account_id) SELECT $1, $2, $3, $4, CAST(count(*) AS BIGINT), $5, $6, $7, $8, $9 FROM events \
+             actor_account_id, fanned_out_at) SELECT $1, $2, $3, $4, CAST(count(*) AS BIGINT), $5, $6, $7, $8, $9, \
+             CASE WHEN EXISTS (SELECT 1 FROM webhook_endpoints WHERE disabled_at IS NULL AND (order_id IS NULL OR \
+             order_id = $4)) THEN NULL ELSE CAST($5 AS BIGINT) END FROM events \
              WHERE subject_kind = $3 AND subject_id = $4",
         )
         .bind(id.to_string())
@@ -105,7 +110,7 @@ fn act_from(row: &AnyRow) -> Result<Act> {
     })
 }
 
-fn event_from(row: &AnyRow) -> Result<Event> {
+pub(super) fn event_from(row: &AnyRow) -> Result<Event> {
     let record = Record::new("events", row);
     let data = serde_json::from_str(&record.text("data")?).map_err(|e| Invalid::new(e.to_string()));
     Ok(Event {

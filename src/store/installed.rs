@@ -40,6 +40,15 @@ impl Installation {
     }
 }
 
+/// A peer whose key stands on its server since its agent's last word.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadyPeer {
+    id: Uuid,
+    bound_revision: i64,
+    pub subscription: Uuid,
+    pub founded_by: Uuid,
+}
+
 /// How far what was changed on a subscription's server has come.
 #[derive(Debug, Clone, Copy)]
 pub struct ChangesTold {
@@ -64,6 +73,31 @@ const INSTALLED: &str = "SELECT peers.id AS id, peers.server_id AS server_id, sl
      WHERE peers.server_id = $1 AND peers.public_key IS NOT NULL AND peers.revision > $2 AND peers.public_key <> $3";
 
 impl Store {
+    /// Peers that are ready and were not told to be.
+    pub async fn peers_to_be_told_ready(&self, server: &ServerId, at_most: u32) -> Result<Vec<ReadyPeer>> {
+        let rows = sqlx::query(
+            "SELECT p.id AS id, p.bound_revision, p.holder_id, s.founded_by FROM peers p \
+             JOIN servers v ON v.id = p.server_id JOIN subscriptions s ON s.id = p.holder_id \
+             WHERE p.server_id = $1 AND p.holder_kind = 'subscription' AND p.public_key IS NOT NULL \
+             AND p.ready_revision < p.bound_revision AND p.bound_revision <= v.applied_revision \
+             ORDER BY p.bound_revision LIMIT $2",
+        )
+        .bind(server.as_str())
+        .bind(i64::from(at_most))
+        .all_from(&self.reader)
+        .await?;
+        let ready = rows.iter().map(|row| {
+            let record = Record::new("peers", row);
+            Ok(ReadyPeer {
+                id: record.id("id")?,
+                bound_revision: record.integer("bound_revision")?,
+                subscription: record.id("holder_id")?,
+                founded_by: record.id("founded_by")?,
+            })
+        });
+        ready.collect()
+    }
+
     /// Peers with a key that changed after this revision; all of them after -1. None with the server's own key, which no
     /// server can have.
     pub async fn installed_peers(
@@ -171,6 +205,16 @@ impl Store {
 }
 
 impl Tx {
+    /// Remembers that a binding was told to be ready; false where it was, or is another one by now.
+    pub async fn mark_ready(&mut self, peer: &ReadyPeer) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE peers SET ready_revision = $2 WHERE id = $1 AND bound_revision = $2 AND ready_revision < $2",
+        )
+        .bind(peer.id.to_string())
+        .bind(peer.bound_revision);
+        Ok(done.execute(&mut *self.inner).await?.rows_affected() == 1)
+    }
+
     /// Gives nobody a slot before `free_from`: somebody whom this database does not know still answers there.
     pub async fn rest_slot(&mut self, server: &ServerId, slot: Slot, free_from: Timestamp) -> Result<()> {
         sqlx::query(

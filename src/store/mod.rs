@@ -11,7 +11,10 @@ mod checked;
 mod connections;
 mod counts;
 mod cursor;
+mod deliveries;
+mod end_notices;
 mod events;
+mod fan_out;
 mod holders;
 mod idempotency;
 mod installed;
@@ -31,6 +34,7 @@ mod stripe_events;
 mod subscription_list;
 mod subscriptions;
 mod transaction;
+mod webhooks;
 
 use tokio::time::Instant;
 
@@ -44,10 +48,13 @@ pub use accounts::ApiKeyFilter;
 pub use agents::{AgentWord, MonthUsed, ServerState, Used};
 pub use checked::CheckedOrder;
 pub use counts::{OpenOrders, WaitingPayments};
+pub use deliveries::{Attempted, Delivery, DeliveryFilter, DueEndpoint, Next, WaitingDeliveries};
+pub use end_notices::End;
 pub use events::ActFilter;
+pub use fan_out::UntoldEvent;
 pub use holders::Holder;
 pub use idempotency::{IdempotencyKey, Remembered};
-pub use installed::{ChangesTold, Installation, InstalledPeer};
+pub use installed::{ChangesTold, Installation, InstalledPeer, ReadyPeer};
 pub use orders::{Checkout, NewOrder, OrderFilter};
 pub use owned::OwnedSubscription;
 pub use payments::PaymentFilter;
@@ -58,6 +65,7 @@ pub use servers::Occupancy;
 pub use slots::Reservation;
 pub use stripe_events::DisputeEnd;
 pub use subscription_list::{KeyHeld, SubscriptionFilter};
+pub use webhooks::{SealedSecret, SealedSecrets};
 
 /// The database: cheap to clone.
 #[derive(Debug, Clone)]

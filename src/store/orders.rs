@@ -19,6 +19,7 @@ use crate::domain::order::{ClaimBy, Order, OrderKind, OrderState, Purchase, Rail
 use crate::domain::referral::ReferralCode;
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
+use crate::domain::webhook::WebhookUrl;
 
 /// Everything that [`order_from`] reads.
 macro_rules! order_columns {
@@ -51,6 +52,8 @@ pub struct NewOrder {
     /// Whose credential it was made with.
     pub account: Option<Uuid>,
     pub created_at: Timestamp,
+    /// Where its events are told to.
+    pub callback: Option<WebhookUrl>,
 }
 
 /// A page to pay on by card, which was checked.

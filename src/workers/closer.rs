@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::app::{App, Error, close_orders, release};
+use crate::app::{App, Error, close_orders, forget_webhooks, release, tell_ends};
 use crate::clock::ClockWatch;
 use crate::stop::Stop;
 
@@ -29,11 +29,13 @@ pub async fn run(app: App, mut stop: Stop) {
 
 /// What time alone ends and nothing brings back. Each by itself: one that fails does not keep the others from their turn.
 async fn end_for_good(app: &App) {
+    report("ends", tell_ends::tell_ends(app).await);
     report("holds", release::release_ended_holds(app).await);
     report("private keys", release::erase_private_keys(app).await);
     report("events of Stripe", release::forget_stripe_events(app).await);
     report("idempotency keys", release::forget_idempotency_keys(app).await);
     report("signed requests", release::forget_nostr_requests(app).await);
+    report("deliveries", forget_webhooks::forget_webhooks(app).await);
 }
 
 fn report<T>(what: &'static str, done: Result<T, Error>) {

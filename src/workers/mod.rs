@@ -11,6 +11,7 @@ mod replicas;
 mod servers;
 mod settlements;
 mod sweeper;
+mod webhooks;
 
 use tokio::task::JoinSet;
 
@@ -29,6 +30,7 @@ pub fn start(app: &App, stop: &Stop) -> JoinSet<()> {
     workers.spawn(cards::run(app.clone(), stop.clone()));
     workers.spawn(rates::run(app.clone(), stop.clone()));
     workers.spawn(servers::run(app.clone(), stop.clone()));
+    workers.spawn(webhooks::run(app.clone(), stop.clone()));
     match app.store.engine() {
         Engine::Postgres => workers.spawn(replicas::run(app.clone(), stop.clone())),
         Engine::Sqlite => workers.spawn(neighbours::run(app.clone(), stop.clone())),

@@ -57,7 +57,12 @@ async fn scenario_47_a_purchase_that_is_dropped_anywhere_leaves_the_pool_whole(o
         referral_code: None,
         claim_by: ClaimBy::PaymentHash,
         pay_by: PayBy::Lightning,
-        customer: Customer { address_prefix: "192.0.2.0/24".into(), account: None, idempotency_key: None },
+        customer: Customer {
+            address_prefix: "192.0.2.0/24".into(),
+            account: None,
+            idempotency_key: None,
+            callback: None,
+        },
     };
     for round in 0..60_u64 {
         let purchase = place_order(shop.app(), request.clone());

@@ -25,6 +25,9 @@ mod planted;
 mod points;
 mod program;
 mod random;
+#[expect(dead_code, reason = "tests/it asks it for more")]
+#[path = "../it/receiver.rs"]
+mod receiver;
 mod replicas;
 mod run;
 mod world;

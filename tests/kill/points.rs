@@ -14,6 +14,7 @@ use wiretoll::lnd::InvoiceState;
 
 use crate::client::{Client, Config, Order, Payment, Wish, a_key};
 use crate::on_both_databases;
+use crate::receiver::Receiver;
 use crate::world::{On, World};
 
 /// What a customer does, or what befalls an order, while the service dies.
@@ -39,9 +40,11 @@ enum Story {
     Stranger,
     /// The database is restored from a copy that does not know the order.
     Restored,
+    /// A webhook is told of a purchase.
+    Told,
 }
 
-const STORIES: [(Story, &[&str]); 10] = [
+const STORIES: [(Story, &[&str]); 11] = [
     (
         Story::Purchase,
         &[
@@ -76,6 +79,7 @@ const STORIES: [(Story, &[&str]); 10] = [
     (Story::LastMoment, &["close.already_settled"]),
     (Story::Stranger, &["pass_over.before_commit", "pass_over.committed"]),
     (Story::Restored, &["record_orphan.before_commit", "record_orphan.committed"]),
+    (Story::Told, &["fan_out.before_commit", "fan_out.committed", "send_webhooks.claimed", "send_webhooks.answered"]),
 ];
 
 /// So many stories of one test at a time; most of each is waiting.
@@ -100,6 +104,7 @@ tests!(
     a_payment_at_the_last_moment: LastMoment,
     a_payment_to_somebody_else: Stranger,
     a_restored_database: Restored,
+    scenario_39_a_webhook_that_is_to_be_told: Told,
 );
 
 /// A story dies at its points or fails; so what stands in the table, in the code and in the stories has been reached.
@@ -142,6 +147,7 @@ async fn tell(on: On, story: Story, point: &str) {
         Story::LastMoment => last_moment(on, point).await,
         Story::Stranger => stranger(on, point).await,
         Story::Restored => restored(on, point).await,
+        Story::Told => told(on, point).await,
     }
 }
 
@@ -313,4 +319,33 @@ async fn restored(on: On, point: &str) {
     assert_eq!(outcomes, ["applied", "orphaned"]);
     let settled = books.invoices.iter().filter(|invoice| matches!(invoice.state, InvoiceState::Settled(_)));
     assert_eq!(settled.count(), 2);
+}
+
+/// At least once, and known by its id where it is twice.
+async fn told(on: On, point: &str) {
+    let receiver = Receiver::start().await;
+    let mut world = World::new(on, 1, Duration::ZERO).await;
+    world.configure(&format!(
+        "[egress]\nallow = [\"127.0.0.1\"]\n[[webhooks]]\nurl = \"{}\"\nevents = [\"order.paid\"]\n\
+         secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n",
+        receiver.url("/hooks")
+    ));
+    let (client, wish) = (world.client(1), a_month());
+    world.die_at(point, buy(&client, &wish)).await;
+    world.start_service(0).await;
+    let order = buy(&client, &wish).await;
+    let began = tokio::time::Instant::now();
+    let mut database = world.database().await;
+    let waiting = "SELECT CAST(count(*) AS BIGINT) FROM webhook_deliveries WHERE state = 'delivered'";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut database).await.unwrap() == 0 {
+        assert!(began.elapsed() < crate::PATIENCE, "nobody was told after {point}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let came = receiver.at("/hooks");
+    let twice = point == "send_webhooks.answered";
+    assert_eq!(came.len(), if twice { 2 } else { 1 }, "{point}");
+    let ids: BTreeSet<_> = came.iter().map(|one| one.header("webhook-id").to_owned()).collect();
+    assert_eq!(ids.len(), 1);
+    assert!(came.iter().all(|one| one.json()["data"]["order"]["paymentHash"] == order.hash.as_str()));
+    world.checks_out(&[]).await;
 }

@@ -91,6 +91,11 @@ impl World {
         world
     }
 
+    /// Adds sections to the configuration of the services to be started.
+    pub fn configure(&self, sections: &str) {
+        std::fs::write(self.folder.path().join("wiretoll.toml"), format!("{SHOP}\n{sections}")).unwrap();
+    }
+
     /// A setting of the services to be started.
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.push((name.to_owned(), value.to_owned()));

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::app::App;
 use crate::app::find_subscription::SubscriptionName;
 use crate::app::show_subscription::{ShownSubscription, show_subscription};
-use crate::cli::explain::{event_lines, grant_line};
+use crate::cli::explain::{delivery_lines, event_lines, grant_line};
 use crate::cli::{ConfigFile, output, parse};
 use crate::clock::Clock;
 use crate::domain::subscription::Standing;
@@ -59,6 +59,7 @@ pub fn lines(app: &App, shown: &ShownSubscription) -> Vec<String> {
     lines.extend(shown.keys.iter().map(key_line));
     lines.push(used_line(shown));
     lines.extend(event_lines(&shown.events));
+    lines.extend(delivery_lines(&shown.deliveries));
     lines
 }
 

@@ -94,7 +94,7 @@ fn every_mistake_of_a_file_is_reported_at_once() {
       servers[0].pool: the address pool is a private network between /12 and /29, such as 10.9.0.0/21
         for example: pool = "10.9.0.0/21"
       colour: unknown key
-        the keys here are: service, log, metrics, database, instance_key, lnd, orders, holds, limits, egress, tools, plans, rate, bandwidth_reset, referral, stripe, servers, agent
+        the keys here are: service, log, metrics, database, instance_key, lnd, orders, holds, limits, egress, tools, plans, rate, bandwidth_reset, referral, stripe, servers, webhooks, agent
     "#);
 }
 

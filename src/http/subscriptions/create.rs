@@ -43,6 +43,10 @@ pub struct CreateRequest {
     /// Refuses claims that show only the payment hash: every hop of a payment sees that.
     #[serde(default)]
     require_claim_token: Option<bool>,
+    /// Called for the order's events once it is paid: `https://`, at most 1 KiB. See `callbackSecret`.
+    #[serde(default, deserialize_with = "fields::text", skip_serializing_if = "Option::is_none")]
+    #[schema(example = "https://example.com/hooks")]
+    callback_url: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -61,6 +65,10 @@ pub struct CreateResponse {
     /// Whether the `referralCode` that was sent is somebody's; left out where none was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     referral_accepted: Option<bool>,
+    /// What calls of the `callbackUrl` are signed with (Standard Webhooks). Keep it: it is shown only until the order is
+    /// paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_secret: Option<String>,
 }
 
 /// Creates an order.
@@ -88,7 +96,9 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Error> {
-    let (wanted, customer): (CreateRequest, _) = purchase::read(&shared, &permit, "create", &request, payload).await?;
+    let (wanted, mut customer): (CreateRequest, Customer) =
+        purchase::read(&shared, &permit, "create", &request, payload).await?;
+    customer.callback = fields::callback_url(wanted.callback_url.as_deref())?;
     let named = wanted.referral_code.clone();
     let referral_code = match &named {
         Some(named) => known_code(&shared.app, named).await?,
@@ -126,6 +136,7 @@ impl CreateResponse {
             description: description(shop, &order)?,
             claim_token: placed.claim_token.map(|token| token.expose()),
             referral_accepted,
+            callback_secret: placed.callback_secret.map(|secret| secret.expose()),
         })
     }
 }

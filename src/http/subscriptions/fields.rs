@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::domain::Invalid;
 use crate::domain::keys::PublicKey;
 use crate::domain::order::PayBy;
+use crate::domain::webhook::WebhookUrl;
 
 /// Optional text; an empty string means absent (Umbrel sends `""` for a key that it does not have).
 pub fn text<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>, D::Error> {
@@ -36,6 +37,11 @@ pub fn pay_by(text: Option<&str>) -> Result<PayBy, Invalid> {
 /// A public key that the request may leave out.
 pub fn public_key(text: Option<&str>) -> Result<Option<PublicKey>, Invalid> {
     text.map(PublicKey::parse).transpose().map_err(|invalid| Invalid::new(format!("wgPublicKey: {invalid}")))
+}
+
+/// Where the customer wants the order's events to be told to.
+pub fn callback_url(text: Option<&str>) -> Result<Option<WebhookUrl>, Invalid> {
+    text.map(WebhookUrl::parse).transpose().map_err(|invalid| Invalid::new(format!("callbackUrl: {invalid}")))
 }
 
 /// A public key that the request is about.

@@ -27,5 +27,8 @@ pub async fn read<T: DeserializeOwned + Serialize>(
     }
     let wanted = body::read(request, payload).await?;
     let idempotency_key = idempotency::key_of(request, permit.account(), route, &wanted)?;
-    Ok((wanted, Customer { address_prefix: client.to_string(), account: permit.account(), idempotency_key }))
+    Ok((
+        wanted,
+        Customer { address_prefix: client.to_string(), account: permit.account(), idempotency_key, callback: None },
+    ))
 }

@@ -7,8 +7,10 @@ use utoipa::ToSchema;
 
 use super::how_to_pay::HowToPay;
 use super::{fields, purchase};
+use crate::app::place_order::Customer;
 use crate::app::renew::{self, Renewal};
 use crate::domain::time::Timestamp;
+use crate::domain::webhook_secret::WebhookSecret;
 use crate::http::auth::{OptionalPermit, Orders};
 use crate::http::error::{Error, ErrorBody};
 use crate::http::failures::Failures;
@@ -31,6 +33,10 @@ pub struct RenewRequest {
     #[serde(default, deserialize_with = "fields::text", skip_serializing_if = "Option::is_none")]
     #[schema(example = "lightning")]
     payment_method: Option<String>,
+    /// Called for the order's events once it is paid: `https://`, at most 1 KiB. See `callbackSecret`.
+    #[serde(default, deserialize_with = "fields::text", skip_serializing_if = "Option::is_none")]
+    #[schema(example = "https://example.com/hooks")]
+    callback_url: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -48,6 +54,10 @@ pub struct RenewResponse {
     /// When it will end if this is paid now.
     #[schema(value_type = String, format = DateTime, example = "2027-01-22T12:00:00.000Z")]
     new_expiry: Timestamp,
+    /// What calls of the `callbackUrl` are signed with (Standard Webhooks). Keep it: it is shown only until the order is
+    /// paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_secret: Option<String>,
 }
 
 /// Creates a renewal.
@@ -75,7 +85,9 @@ pub async fn renew(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Error> {
-    let (wanted, customer): (RenewRequest, _) = purchase::read(&shared, &permit, "renew", &request, payload).await?;
+    let (wanted, mut customer): (RenewRequest, Customer) =
+        purchase::read(&shared, &permit, "renew", &request, payload).await?;
+    customer.callback = fields::callback_url(wanted.callback_url.as_deref())?;
     let key = fields::required_public_key(wanted.wg_public_key.as_deref())?;
     let pay_by = fields::pay_by(wanted.payment_method.as_deref())?;
     let renewal = renew::renew(&shared.app, key, wanted.duration, pay_by, &customer).await?;
@@ -91,6 +103,7 @@ impl RenewResponse {
             pay: HowToPay::of(order)?,
             old_expiry: renewal.extension.old_end,
             new_expiry: renewal.extension.new_end,
+            callback_secret: renewal.placed.callback_secret.as_ref().map(WebhookSecret::expose),
         })
     }
 }

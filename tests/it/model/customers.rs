@@ -80,7 +80,7 @@ impl Story<'_> {
         let key = self.app.new_id().to_string();
         let (scope, fingerprint) = ("anonymous".to_owned(), "any".to_owned());
         let idempotency_key = Some(IdempotencyKey { scope, route: "create", key, fingerprint });
-        Customer { address_prefix: "192.0.2.0".into(), account: None, idempotency_key }
+        Customer { address_prefix: "192.0.2.0".into(), account: None, idempotency_key, callback: None }
     }
 
     pub async fn placed(

@@ -1,0 +1,65 @@
+//! Deliveries by hand: again, whatever became of one, and a test of an endpoint.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::change_webhook::{Whose, find_webhook};
+use super::{App, Error};
+use crate::domain::event::{EventType, Subject};
+use crate::domain::webhook::Endpoint;
+use crate::store::Delivery;
+
+/// One text for a delivery that is not there and for one to an endpoint that is not yours.
+pub const NO_SUCH_DELIVERY: &str = "no delivery has this id";
+
+pub async fn find_delivery(app: &App, id: Uuid, whose: Whose) -> Result<Delivery, Error> {
+    let delivery = app.store.delivery(id).await?.ok_or(Error::NotFound(NO_SUCH_DELIVERY))?;
+    let endpoint = app.store.endpoint(delivery.endpoint).await?.filter(|endpoint| whose.includes(endpoint));
+    endpoint.map(|_| delivery).ok_or(Error::NotFound(NO_SUCH_DELIVERY))
+}
+
+/// Delivers once more, beginning the schedule anew; the receiver knows the message by its id.
+///
+/// # Errors
+/// [`Error::Conflict`] for an endpoint that is disabled.
+pub async fn redeliver(app: &App, id: Uuid, whose: Whose) -> Result<(), Error> {
+    let delivery = find_delivery(app, id, whose).await?;
+    refuse_disabled(&find_webhook(app, delivery.endpoint, whose).await?)?;
+    let mut tx = app.store.begin().await?;
+    if !tx.redeliver(id, app.clock.now()).await? {
+        return Err(Error::NotFound(NO_SUCH_DELIVERY));
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The same for all that failed of an endpoint; how many there were.
+pub async fn redeliver_failed(app: &App, endpoint: Uuid, whose: Whose) -> Result<u64, Error> {
+    refuse_disabled(&find_webhook(app, endpoint, whose).await?)?;
+    let mut tx = app.store.begin().await?;
+    let begun = tx.redeliver_failed(endpoint, app.clock.now()).await?;
+    tx.commit_if(begun > 0).await?;
+    Ok(begun)
+}
+
+/// Enters an event of type `webhook.test` for one endpoint; its delivery's id.
+///
+/// # Errors
+/// As [`redeliver`].
+pub async fn test_webhook(app: &App, endpoint: Uuid, whose: Whose) -> Result<Uuid, Error> {
+    refuse_disabled(&find_webhook(app, endpoint, whose).await?)?;
+    let (now, event, delivery) = (app.clock.now(), app.new_id(), app.new_id());
+    let mut tx = app.store.begin().await?;
+    tx.lock_endpoint(endpoint).await?;
+    tx.record(event, EventType::WebhookTest, Subject::Webhook(endpoint), &json!({}), now).await?;
+    tx.insert_delivery(delivery, endpoint, event, now).await?;
+    tx.commit().await?;
+    Ok(delivery)
+}
+
+fn refuse_disabled(endpoint: &Endpoint) -> Result<(), Error> {
+    match endpoint.disabled {
+        Some(_) => Err(Error::Conflict("this webhook is disabled: enable it first".into())),
+        None => Ok(()),
+    }
+}
