@@ -99,6 +99,9 @@ install_missing() {
   has wireguard-go || missing+=(wireguard-go)
   has nft || missing+=(nftables)
   has conntrack || missing+=(conntrack)
+  has npm || missing+=(nodejs npm)
+  python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+  has openssl || missing+=(openssl)
   if ((${#missing[@]} == 0)); then
     echo "nothing is missing"
   elif ! has apt-get; then
@@ -115,6 +118,21 @@ install_components() {
     return
   fi
   run rustup component add rustfmt clippy
+}
+
+# The public libraries that the README's receivers of webhooks check signatures with.
+receivers_libraries() {
+  local folder="$TOOLS/receivers"
+  mkdir -p "$folder"
+  if ! has npm || ! run npm install --silent --no-audit --no-fund --prefix "$folder" standardwebhooks@1; then
+    lack "the receiver in Node, because npm or its package is missing"
+    return
+  fi
+  if ! run python3 -m venv "$folder/venv" || ! run "$folder/venv/bin/pip" install --quiet "standardwebhooks>=1,<2"; then
+    lack "the receiver in Python, because Python or its package is missing"
+    return
+  fi
+  export WIRETOLL_TEST_RECEIVERS="$folder"
 }
 
 own_postgres() {
@@ -169,6 +187,7 @@ has cargo || { echo "Rust is missing: see https://rustup.rs" && exit 1; }
 cargo --version
 install_missing
 install_components
+receivers_libraries
 own_postgres
 
 step "format"

@@ -7,6 +7,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "a test: clippy spares only the functions marked as one"
 )]
 
@@ -19,6 +20,7 @@ use std::process::Output;
 use process::{Process, command};
 use tempfile::TempDir;
 use wiretoll::clock::Clock;
+use wiretoll::domain::webhook_secret::{WebhookSecret, seconds};
 use wiretoll::lnd_simulator::Simulator;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
 use wiretoll::lnd_simulator::settings::SimulatorSettings;
@@ -87,7 +89,7 @@ fn every_command_is_run_or_says_why_not() {
         if SHOWN.contains(&language) {
             continue;
         }
-        assert_eq!(language, "bash", "{text}");
+        assert!(["bash", "javascript", "python"].contains(&language), "{text}");
         let reason = marker.strip_prefix("<!-- not run: ").and_then(|marker| marker.strip_suffix(" -->"));
         let run = test_name(marker).is_some_and(|name| include_str!("readme.rs").contains(&format!("(\"{name}\"")));
         assert!(run || reason.is_some_and(|reason| !reason.is_empty()), "nothing runs this:\n{text}");
@@ -251,6 +253,93 @@ fn the_table_of_paths_is_that_of_the_program() {
     of_document.sort();
     of_readme.sort();
     assert_eq!(of_readme, of_document);
+}
+
+/// A message as the service signs it, now.
+fn a_message(secret: &WebhookSecret, body: &str) -> [(&'static str, String); 3] {
+    let (id, at) = ("019aa9c4-5a3e-7c41-9a70-0d1c52a6f5b1", Clock::System.now());
+    let other = WebhookSecret::from_key([8; 32]).sign(id, at, body);
+    let signatures = format!("{other} {}", secret.sign(id, at, body));
+    [("webhook-id", id.to_owned()), ("webhook-timestamp", seconds(at).to_string()), ("webhook-signature", signatures)]
+}
+
+const MESSAGE: &str = r#"{"type":"order.paid","data":{"sequence":1}}"#;
+
+/// Where `scripts/test.sh` has put the public libraries.
+fn receivers_libraries() -> Option<std::path::PathBuf> {
+    let folder = std::env::var("WIRETOLL_TEST_RECEIVERS").ok();
+    if folder.is_none() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "WIRETOLL_TEST_RECEIVERS is not set");
+        eprintln!("not run: WIRETOLL_TEST_RECEIVERS is not set; ./scripts/test.sh sets it");
+    }
+    folder.map(Into::into)
+}
+
+/// It takes what is signed, and nothing that was changed, or signed for somebody else.
+async fn takes_what_is_signed(receiver: &str, file: &str, program: &Path, libraries: &Path) {
+    let folder = TempDir::new().unwrap();
+    std::os::unix::fs::symlink(libraries.join("node_modules"), folder.path().join("node_modules")).unwrap();
+    std::fs::write(folder.path().join(file), block(receiver)).unwrap();
+    let secret = WebhookSecret::from_key([7; 32]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = command(program.to_str().unwrap(), folder.path());
+    command.arg(file).env("PORT", port.to_string()).env("WEBHOOK_SECRET", secret.expose());
+    let running = Process::start(&mut command);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answered = async |secret: &WebhookSecret, body: &'static str| {
+        let headers = a_message(secret, MESSAGE);
+        let request = client.post(format!("http://127.0.0.1:{port}/hooks")).body(body);
+        let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        request.send().await.map(|response| response.status().as_u16())
+    };
+    let began = tokio::time::Instant::now();
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        assert!(began.elapsed().as_secs() < 60, "it does not listen");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(answered(&secret, MESSAGE).await.unwrap(), 204);
+    assert_eq!(answered(&secret, "{}").await.unwrap(), 400);
+    assert_eq!(answered(&WebhookSecret::from_key([6; 32]), MESSAGE).await.unwrap(), 400);
+    drop(running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_in_node_takes_what_is_signed() {
+    if let Some(libraries) = receivers_libraries() {
+        takes_what_is_signed("receiver-node", "receiver.mjs", Path::new("node"), &libraries).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_in_python_takes_what_is_signed() {
+    if let Some(libraries) = receivers_libraries() {
+        let python = libraries.join("venv/bin/python");
+        takes_what_is_signed("receiver-python", "receiver.py", &python, &libraries).await;
+    }
+}
+
+#[test]
+fn a_receiver_in_bash_takes_what_is_signed() {
+    let folder = TempDir::new().unwrap();
+    let secret = WebhookSecret::from_key([7; 32]);
+    std::fs::write(folder.path().join("receiver"), block("receiver-bash")).unwrap();
+    let answer = |secret: &WebhookSecret, mine: &WebhookSecret, body: &str, later: i64| {
+        let mut variables = vec![("WEBHOOK_SECRET".to_owned(), mine.expose())];
+        for (name, value) in a_message(secret, MESSAGE) {
+            variables.push((format!("HTTP_{}", name.to_uppercase().replace('-', "_")), value));
+        }
+        let at = &mut variables[2].1;
+        *at = (at.parse::<i64>().unwrap() - later).to_string();
+        std::fs::write(folder.path().join("body"), body).unwrap();
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        let told = bash("bash -euo pipefail receiver <body", folder.path(), &variables);
+        String::from_utf8_lossy(&told.stdout).trim().to_owned()
+    };
+    assert_eq!(answer(&secret, &secret, MESSAGE, 0), "Status: 204");
+    assert_eq!(answer(&secret, &secret, "{}", 0), "Status: 400");
+    assert_eq!(answer(&secret, &secret, &format!("{MESSAGE}\n"), 0), "Status: 400");
+    assert_eq!(answer(&WebhookSecret::from_key([6; 32]), &secret, MESSAGE, 0), "Status: 400");
+    assert_eq!(answer(&secret, &secret, MESSAGE, 400), "Status: 400");
 }
 
 /// Whether a page has the heading that a link's fragment names.

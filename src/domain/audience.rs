@@ -24,7 +24,7 @@ const fn with_callback(event: EventType, fields: &'static [&'static str]) -> Row
     Row { event, fields, callback: true }
 }
 
-const OWNERS: [Row; 19] = [
+const OWNERS: [Row; 20] = [
     with_callback(EventType::OrderPaid, &["amountMsat", "excessMsat"]),
     with_callback(EventType::OrderPaidLate, &["amountMsat", "excessMsat"]),
     with_callback(EventType::OrderRefundDue, &["amountMsat", "excessMsat"]),
@@ -43,6 +43,7 @@ const OWNERS: [Row; 19] = [
     row(EventType::Usage70, &["month", "usedBytes", "limitBytes"]),
     row(EventType::Usage100, &["month", "usedBytes", "limitBytes"]),
     row(EventType::ClaimBound, &[]),
+    row(EventType::ReferralCredited, &["months", "durationPurchased", "subscriptionId"]),
     with_callback(EventType::WebhookTest, &[]),
 ];
 

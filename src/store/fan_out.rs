@@ -50,11 +50,12 @@ impl Tx {
         Ok(untold)
     }
 
-    /// The account that an order or a subscription is of; of nothing else is anybody told but the operator.
+    /// The account that an order or a subscription is of, or that it is; of nothing else is anybody told but the operator.
     pub async fn owner_of(&mut self, subject_kind: &str, subject_id: &str) -> Result<Option<Uuid>> {
         let sql = match subject_kind {
             "order" => "SELECT id, account_id FROM orders WHERE id = $1",
             "subscription" => "SELECT id, account_id FROM subscriptions WHERE id = $1",
+            "account" => "SELECT id, id AS account_id FROM accounts WHERE id = $1",
             _ => return Ok(None),
         };
         let row = sqlx::query(sql).bind(subject_id.to_owned()).fetch_optional(&mut *self.inner).await?;
