@@ -27,7 +27,7 @@ use wiretoll::lnd_simulator::settings::SimulatorSettings;
 
 const README: &str = include_str!("../README.md");
 /// Languages of blocks that hold no command.
-const SHOWN: [&str; 3] = ["text", "nginx", "ini"];
+const SHOWN: [&str; 4] = ["text", "nginx", "ini", "toml"];
 
 /// A fenced block, and the line before it.
 struct Block {
