@@ -1,7 +1,7 @@
 //! Asking others: the one client for webhooks, prices, cards and probes.
 //!
 //! Who is asked was often chosen by a stranger. So a host is looked up once, every address of it is judged
-//! ([`addresses`]), and only what was judged is connected to; no redirect is followed and no proxy of the environment is
+//! (`addresses`), and only what was judged is connected to; no redirect is followed and no proxy of the environment is
 //! used; a request has a deadline for all of it and a bound on its answer; and a failure tells its class, never what the
 //! far end said.
 
