@@ -3,7 +3,6 @@
 use super::apply_session::{apply_session, is_open, paid_by};
 use super::close_orders::{Closing, close_for_good};
 use super::{App, Error};
-use crate::crash::crash_point;
 use crate::domain::order::{Order, Rail};
 use crate::domain::time::{DAY, Timestamp};
 use crate::stripe::{self, PaymentStatus, Session, SessionStatus, Stripe};
@@ -20,9 +19,7 @@ pub async fn close_checkout(app: &App, order: &Order) -> Result<Closing, Error> 
         return close_for_good(app, order, None).await.map(|()| Closing::Closed);
     };
     let Some(stripe) = &app.stripe else { return after_silence(app, order).await };
-    crash_point!("close_checkout.before_expire");
     let expired = stripe.expire_session(session).await;
-    crash_point!("close_checkout.expired");
     match expired {
         Ok(session) => apply(app, order, &session).await,
         // Complete or expired already: that is no mistake.

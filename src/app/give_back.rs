@@ -10,7 +10,6 @@ use super::apply_session::{apply_session, paid_by};
 use super::revoke_grants::{restore_grants, revoke_grants, withdraw_grants};
 use super::settle::{Progress, advance, is_late, pass_over};
 use super::{App, Error, Unavailable};
-use crate::crash::crash_point;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::order::Order;
 use crate::domain::payment::{Outcome, Payment, Provider};
@@ -169,9 +168,7 @@ async fn commit(
         tx.record(app.new_id(), told.event, Subject::Payment(payment.id), &told.data, now).await?;
     }
     advance(&mut tx, progress, now).await?;
-    crash_point!("give_back.before_commit");
     tx.commit().await?;
-    crash_point!("give_back.committed");
     let Some(told) = told else { return Ok(()) };
     tracing::warn!(payment.id = %payment.id, event = told.event.name(), "money of a payment goes back, or comes again");
     app.metrics.given_back(told.event);

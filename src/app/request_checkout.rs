@@ -3,7 +3,6 @@
 //! Stripe knows the page by the order's id, so asking twice, or again after a crash, ends at the same one.
 
 use super::{App, Error, Unavailable, close_orders};
-use crate::crash::crash_point;
 use crate::domain::Invalid;
 use crate::domain::money::UsdCents;
 use crate::domain::order::{Order, OrderState, Rail};
@@ -35,7 +34,6 @@ pub async fn request_checkout(app: &App, order: Order) -> Result<Order, Error> {
         expires_at: expiry(stripe, &order),
     };
     let made = stripe.create_session(&new).await;
-    crash_point!("request_checkout.made");
     match made {
         Ok(session) => match checked(stripe, &session, &order, *price) {
             Ok(checkout) => store_checkout(app, &order, &checkout).await,
@@ -93,9 +91,7 @@ async fn store_checkout(app: &App, order: &Order, checkout: &Checkout) -> Result
         Some(order) => order,
         None => tx.lock_order(order.id).await?.ok_or(Error::NotFound("an order that was just stored"))?,
     };
-    crash_point!("store_checkout.before_commit");
     tx.commit().await?;
-    crash_point!("store_checkout.committed");
     if is_pending {
         app.metrics.order("pending");
     }

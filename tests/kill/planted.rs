@@ -13,7 +13,7 @@ use crate::on_both_databases;
 use crate::world::{On, World};
 
 /// What to break, and the rule that must say so.
-const FAULTS: [(&str, &str); 31] = [
+const FAULTS: [(&str, &str); 32] = [
     ("DELETE FROM payments WHERE outcome = 'applied_late'", "a settled invoice is one payment of its amount"),
     (
         "UPDATE payments SET amount = amount + 1 WHERE outcome = 'applied'",
@@ -46,6 +46,10 @@ const FAULTS: [(&str, &str); 31] = [
     (
         "UPDATE grants SET order_id = (SELECT id FROM orders WHERE state = 'expired') WHERE kind = 'renewal'",
         "there is no grant without its payment",
+    ),
+    (
+        "INSERT INTO monthly_usage (subscription_id, month, bytes, resets) SELECT id, '2026-11', 0, 1 FROM subscriptions",
+        "a reset that was applied is one of its subscription's",
     ),
     ("UPDATE subscriptions SET ends_at = ends_at + 1", "a subscription lasts as long as its grants"),
     ("UPDATE grants SET sequence = sequence + 1 WHERE kind = 'renewal'", "a subscription lasts as long as its grants"),
