@@ -12,7 +12,8 @@ macro_rules! crash_point {
 }
 pub(crate) use crash_point;
 
-/// Every point of the service: one in each gap between two effects of create, renew, settle, claim and expire.
+/// Every point of the service: one in each gap between two effects of create, renew, settle, claim and expire on
+/// Lightning, and of telling webhooks. What is paid by card has none yet.
 #[cfg(feature = "crash-points")]
 pub const POINTS: [&str; 25] = [
     // Create and renew.

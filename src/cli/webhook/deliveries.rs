@@ -157,7 +157,7 @@ impl Redeliver {
         };
         app.store.close().await;
         let begun = begun.context("nothing is delivered again")?;
-        output::print(format_args!("{begun} delivered again by the service"))
+        output::print(format_args!("{begun} will be delivered again by the service"))
     }
 }
 
