@@ -134,7 +134,9 @@ async fn whoever_is_not_the_node_is_told_by_class_and_never_quoted() {
     let told = failure(&shop, &format!("{}@{closes}", peer.public_key)).await;
     assert_eq!(told, "the connection was closed: another node, or none, is at this address");
     let (resets, _resetting) = far_end(|stream| async move { stream.set_zero_linger().unwrap() }).await;
-    assert_eq!(failure(&shop, &format!("{}@{resets}", peer.public_key)).await, told);
+    // A reset that is fast enough comes before the connection stands here.
+    let reset = failure(&shop, &format!("{}@{resets}", peer.public_key)).await;
+    assert!([told.as_str(), "nobody takes connections there"].contains(&reset.as_str()), "{reset}");
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_eq!(failure(&shop, &format!("{}@{nobody}", peer.public_key)).await, "nobody takes connections there");
 }
