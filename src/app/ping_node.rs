@@ -117,7 +117,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_the_connection_and_says_nothing_is_waited_for_20_seconds() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let rules = EgressRules { allow: vec!["127.0.0.1/32".parse().unwrap()], ..EgressRules::default() };
+        let rules = EgressRules { allow_customers: vec!["127.0.0.1/32".parse().unwrap()], ..EgressRules::default() };
         let egress = Egress::new(&rules).unwrap();
         let socket = NodeSocket::parse(&format!("{KEY}@{}", silent.local_addr().unwrap())).unwrap();
         let (reached, took) = call(&egress, &socket).await;

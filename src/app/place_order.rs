@@ -17,6 +17,7 @@ use crate::domain::server::{Server, ServerId};
 use crate::domain::subscription::Standing;
 use crate::domain::webhook::WebhookUrl;
 use crate::domain::webhook_secret::WebhookSecret;
+use crate::egress::Purpose;
 use crate::store::{IdempotencyKey, KeyOwner, NewOrder};
 
 /// What a customer asks for.
@@ -86,7 +87,7 @@ pub async fn repeat(app: &App, customer: &Customer) -> Result<Option<PlacedOrder
 /// The common way of every order.
 pub async fn place(app: &App, purchase: Purchase, price: Asked, customer: &Customer) -> Result<PlacedOrder, Error> {
     if let Some(url) = &customer.callback {
-        check_url(app, url)?;
+        check_url(app, Purpose::CustomersWebhook, url)?;
     }
     if let Asked::OnLightning(_) = price {
         app.health.looked().await;

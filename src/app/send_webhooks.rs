@@ -5,6 +5,7 @@
 
 use uuid::Uuid;
 
+use super::add_webhook::purpose_of;
 use super::change_webhook::disable;
 use super::{App, Error, secrets};
 use crate::crash::crash_point;
@@ -14,7 +15,7 @@ use crate::domain::time::{SECOND, Timestamp};
 use crate::domain::webhook::{Disabled, Endpoint, GIVEN_UP_AFTER, Owner, wait_millis};
 use crate::domain::webhook_body::body;
 use crate::domain::webhook_secret::{WebhookSecret, seconds};
-use crate::egress::{self, Method, Purpose, Request, Response};
+use crate::egress::{self, Method, Request, Response};
 use crate::random;
 use crate::store::{Attempted, Delivery, Next};
 
@@ -70,7 +71,7 @@ async fn attempt(app: &App, endpoint: &Endpoint, delivery: &Delivery) -> Result<
     let secrets = signing_secrets(app, endpoint, now).await?;
     let signatures: Vec<_> = secrets.iter().map(|secret| secret.sign(&id, now, &body)).collect();
     let request = Request {
-        purpose: Purpose::Webhook,
+        purpose: purpose_of(endpoint.owner),
         method: Method::Post,
         url: endpoint.url.as_str().to_owned(),
         headers: vec![

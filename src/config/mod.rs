@@ -133,8 +133,10 @@ pub struct Egress {
 /// Whom the service itself may ask, besides everybody with a public address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EgressRules {
-    /// Addresses that are no public ones, and may be asked all the same; also without TLS.
+    /// Addresses that are no public ones, and may be asked all the same, also without TLS, where the operator named them.
     pub allow: Vec<IpNet>,
+    /// The same where somebody else did: a customer for their webhooks, anybody for a node to be called.
+    pub allow_customers: Vec<IpNet>,
     /// Authorities that are believed besides the public ones.
     pub ca_file: Option<PathBuf>,
     /// A SOCKS5 proxy through which onion hosts are probed.

@@ -240,11 +240,13 @@ fn quota(limits: &mut Section<'_>, key: &'static str, standard: Quota) -> Quota 
 pub fn egress(section: &mut Section<'_>, folder: &Path) -> EgressRules {
     let everybody = "a network of all addresses would let strangers reach every host of yours";
     let allow = section.optional("allow", r#"["127.0.0.1", "10.0.0.0/24"]"#, networks(everybody));
+    let customers = section.optional("allow_customers", r#"["10.0.0.7"]"#, networks(everybody));
     let nobody = "without any address nobody could be asked";
     let ca_file = section.optional("ca_file", r#""/etc/wiretoll/ca.pem""#, path);
     let proxy = parsed("the address and port of a SOCKS5 proxy are expected");
     EgressRules {
         allow: allow.unwrap_or_default(),
+        allow_customers: customers.unwrap_or_default(),
         ca_file: ca_file.map(|file| folder.join(file)),
         onion_proxy: section.optional("onion_proxy", r#""127.0.0.1:9050""#, proxy),
         refuse: section.optional("refuse", r#"["203.0.113.0/24"]"#, networks(nobody)).unwrap_or_default(),

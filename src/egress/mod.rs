@@ -40,6 +40,7 @@ pub struct Egress {
 
 struct Inner {
     allowed: Vec<IpNet>,
+    allowed_customers: Vec<IpNet>,
     /// What the operator refuses besides, public or not.
     refused: Vec<IpNet>,
     onion_proxy: Option<SocketAddr>,
@@ -113,8 +114,21 @@ impl Egress {
 
     fn with_lookup(rules: &EgressRules, lookup: Lookup) -> Result<Self, SetupError> {
         let tls = tls::connector(rules.ca_file.as_deref())?;
-        let (allowed, refused) = (rules.allow.clone(), rules.refuse.clone());
-        Ok(Self { inner: Arc::new(Inner { allowed, refused, onion_proxy: rules.onion_proxy, tls, lookup }) })
+        let rules = rules.clone();
+        let inner = Inner {
+            allowed: rules.allow,
+            allowed_customers: rules.allow_customers,
+            refused: rules.refuse,
+            onion_proxy: rules.onion_proxy,
+            tls,
+            lookup,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What is no public address and may be asked all the same: whoever chose it decides.
+    fn allowed(&self, purpose: Purpose) -> &[IpNet] {
+        if purpose.is_the_operators() { &self.inner.allowed } else { &self.inner.allowed_customers }
     }
 
     /// Refuses a URL of which it is clear without looking its name up that it would not be asked.
@@ -151,7 +165,7 @@ impl Egress {
             return connected.unwrap_or(Err(Error::TimedOut));
         }
         let by = Instant::now() + bounds.connect;
-        connect::connect(&self.resolve(&host, port, by).await?, by).await
+        connect::connect(&self.resolve(purpose, &host, port, by).await?, by).await
     }
 
     fn target(&self, purpose: Purpose, url: &str) -> Result<Target, Error> {
@@ -162,10 +176,10 @@ impl Egress {
         match &target.host {
             Host::Onion(_) => return Err(Error::Onion),
             Host::Address(address) => {
-                let reach = addresses::judge(*address, &self.inner.allowed).ok_or(Error::Address)?;
+                let reach = addresses::judge(*address, self.allowed(purpose)).ok_or(Error::Address)?;
                 refuse_plain_text(&target, reach)?;
             }
-            Host::Name(_) if self.inner.allowed.is_empty() => refuse_plain_text(&target, Reach::Public)?,
+            Host::Name(_) if self.allowed(purpose).is_empty() => refuse_plain_text(&target, Reach::Public)?,
             Host::Name(_) => {} // what it stands for decides
         }
         Ok(target)
@@ -173,7 +187,7 @@ impl Egress {
 
     async fn ask(&self, target: &Target, request: Request) -> Result<Response, Error> {
         let by = Instant::now() + request.purpose.bounds().connect;
-        let checked = self.resolve(&target.host, target.port, by).await?;
+        let checked = self.resolve(request.purpose, &target.host, target.port, by).await?;
         refuse_plain_text(target, checked.reach())?;
         let stream = connect::connect(&checked, by).await?;
         if !target.tls {
@@ -183,7 +197,7 @@ impl Egress {
         exchange::exchange(secured.unwrap_or(Err(Error::TimedOut))?, target, request).await
     }
 
-    async fn resolve(&self, host: &Host, port: u16, by: Instant) -> Result<Checked, Error> {
+    async fn resolve(&self, purpose: Purpose, host: &Host, port: u16, by: Instant) -> Result<Checked, Error> {
         let found = timeout_at(by, connect::look_up(host, port, &self.inner.lookup)).await;
         let found = found.unwrap_or(Err(Error::TimedOut))?;
         let refused =
@@ -191,7 +205,7 @@ impl Egress {
         if found.iter().any(refused) {
             return Err(Error::Address);
         }
-        Checked::judge(found, &self.inner.allowed)
+        Checked::judge(found, self.allowed(purpose))
     }
 }
 

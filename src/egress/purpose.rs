@@ -5,8 +5,10 @@ use std::time::Duration;
 /// Why somebody else is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A customer's or operator's endpoint; the customer chose the address.
+    /// An endpoint of the operator's.
     Webhook,
+    /// An endpoint of an account's, or the callback of an order.
+    CustomersWebhook,
     /// An exchange that is asked for its rate.
     Price,
     Stripe,
@@ -28,8 +30,8 @@ pub(super) struct Bounds {
 impl Purpose {
     pub(super) const fn bounds(self) -> Bounds {
         let (connect, total, body) = match self {
-            // Nobody is shown what a customer's endpoint says, so it is not read.
-            Self::Webhook => (5, 15, 0),
+            // Nobody is shown what an endpoint says, so it is not read.
+            Self::Webhook | Self::CustomersWebhook => (5, 15, 0),
             Self::Price => (5, 10, 64 * 1024),
             Self::Stripe => (5, 30, 1024 * 1024),
             // The longer one is for an onion host, whose circuit has to be built.
@@ -38,10 +40,18 @@ impl Purpose {
         Bounds { connect: Duration::from_secs(connect), total: Duration::from_secs(total), body }
     }
 
+    /// Whether the operator chose whom to ask. Otherwise it was a customer, or anybody at all.
+    pub(super) const fn is_the_operators(self) -> bool {
+        match self {
+            Self::Webhook | Self::Price | Self::Stripe => true,
+            Self::CustomersWebhook | Self::Probe => false,
+        }
+    }
+
     /// Where somebody else chose the port, none below 1024 but the web's: there are mail, SSH and the like.
     pub(super) const fn may_ask(self, port: u16) -> bool {
         match self {
-            Self::Webhook => matches!(port, 80 | 443 | 1024..),
+            Self::Webhook | Self::CustomersWebhook => matches!(port, 80 | 443 | 1024..),
             Self::Price | Self::Stripe => port != 0,
             Self::Probe => port >= 1024,
         }

@@ -77,7 +77,7 @@ where
 fn open_to_loopback(config: &mut Config) {
     let many = Quota { burst: 1_000, per_minute: 1_000 };
     (config.limits.ping, config.limits.ping_in_all) = (many, many);
-    config.egress.allow = vec!["127.0.0.1/32".parse().unwrap(), "::1/128".parse().unwrap()];
+    config.egress.allow_customers = vec!["127.0.0.1/32".parse().unwrap(), "::1/128".parse().unwrap()];
 }
 
 async fn ping(shop: &Shop, socket: &str) -> Reply {
@@ -161,7 +161,7 @@ async fn a_slow_node_is_reached_and_its_time_is_told() {
 async fn scenario_43_nothing_inside_is_called() {
     let shop = Shop::open_with(On::Sqlite, |config| {
         open_to_loopback(config);
-        config.egress.allow.clear();
+        config.egress.allow_customers.clear();
     })
     .await;
     let peer = Peer::listening_on("127.0.0.1:0").await;

@@ -188,6 +188,8 @@ fn what_may_be_asked_besides_public_addresses_is_named_and_never_everything() {
     let allow = |value: &str| least_and(&format!("[egress]\nallow = {value}"));
     let right = ["[]", "['127.0.0.1']", "['10.0.0.0/8', 'fd00::/8']", "'127.0.0.1, ::1'"];
     assert_edges("egress.allow", &right, &["['0.0.0.0/0']", "['::/0']", "['localhost']", "[1]"], allow);
+    let customers = |value: &str| least_and(&format!("[egress]\nallow_customers = {value}"));
+    assert_edges("egress.allow_customers", &right, &["['0.0.0.0/0']", "['::/0']", "['localhost']", "[1]"], customers);
     let proxy = |value: &str| least_and(&format!("[egress]\nonion_proxy = '{value}'"));
     let wrong = ["", "9050", "localhost:9050", "socks5://127.0.0.1:9050"];
     assert_edges("egress.onion_proxy", &["127.0.0.1:9050", "[::1]:9050"], &wrong, proxy);

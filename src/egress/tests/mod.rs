@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use ipnet::IpNet;
 use tokio::io::AsyncWriteExt as _;
 
 use super::connect::Lookup;
@@ -21,8 +22,10 @@ use far_end::{FarEnd, hear};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine";
 
+/// Whoever named them.
 fn allowing(networks: &[&str]) -> EgressRules {
-    EgressRules { allow: networks.iter().map(|net| net.parse().unwrap()).collect(), ..EgressRules::default() }
+    let allow: Vec<IpNet> = networks.iter().map(|net| net.parse().unwrap()).collect();
+    EgressRules { allow_customers: allow.clone(), allow, ..EgressRules::default() }
 }
 
 fn open() -> Egress {
@@ -61,6 +64,22 @@ async fn who_complained_is_never_asked_whatever_name_leads_there() {
     }
     let url = format!("http://127.0.0.1:{}/", far.address.port());
     assert_eq!(egress.send(get(Purpose::Webhook, url)).await.map(drop), Err(Error::Address));
+}
+
+#[tokio::test]
+async fn scenario_43_what_the_operator_may_ask_no_stranger_reaches() {
+    let far = FarEnd::that_says(OK).await;
+    let (url, port) = (format!("http://{}/", far.address), far.address.port());
+    let net: IpNet = "127.0.0.1/32".parse().unwrap();
+    let operators = Egress::new(&EgressRules { allow: vec![net], ..EgressRules::default() }).unwrap();
+    assert_eq!(operators.send(get(Purpose::CustomersWebhook, &url)).await.map(drop), Err(Error::Address));
+    assert_eq!(operators.check(Purpose::CustomersWebhook, &url), Err(Error::Address));
+    assert_eq!(operators.connect(Purpose::Probe, "127.0.0.1", port).await.map(drop), Err(Error::Address));
+    assert_eq!(operators.send(get(Purpose::Webhook, &url)).await.unwrap().status, 200);
+    let customers = Egress::new(&EgressRules { allow_customers: vec![net], ..EgressRules::default() }).unwrap();
+    assert_eq!(customers.send(get(Purpose::Webhook, &url)).await.map(drop), Err(Error::Address));
+    assert_eq!(customers.send(get(Purpose::CustomersWebhook, &url)).await.unwrap().status, 200);
+    assert!(customers.connect(Purpose::Probe, "127.0.0.1", port).await.is_ok());
 }
 
 #[tokio::test]
