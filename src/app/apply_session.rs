@@ -1,9 +1,11 @@
 //! What Stripe says of one page, applied: the one way from event, look-up and closing into the database.
 
+use uuid::Uuid;
+
 use super::settle::{Progress, pass_over, record_mismatch, record_orphan, settle};
 use super::{App, Error, close_orders};
 use crate::domain::money::{Amount, Currency, UsdCents};
-use crate::domain::order::{Order, OrderState};
+use crate::domain::order::{Order, OrderState, Rail};
 use crate::domain::payment::{Evidence, Provider};
 use crate::domain::time::Timestamp;
 use crate::stripe::{PaymentStatus, Session, SessionStatus};
@@ -18,15 +20,12 @@ pub async fn apply_session(
 ) -> Result<(), Error> {
     // Another shop's, or no shop's at all: an account may have other uses.
     let Some(id) = session.order() else { return pass_over(app, progress).await };
-    let order = app.store.order(id).await?;
+    let order = card_order(app, id).await?;
     match (order, session.payment_status, session.status) {
         (Some(order), ..) if order.is_paid() => pass_over(app, progress).await,
         (Some(order), PaymentStatus::Paid, _) => pay(app, &order, session, at, progress).await,
         (Some(order), _, SessionStatus::Expired) => close_orders::close_for_good(app, &order, progress).await,
-        (None, PaymentStatus::Paid, _) => match evidence(session, at) {
-            Some(evidence) => record_orphan(app, &evidence, id, progress).await,
-            None => pass_over(app, progress).await,
-        },
+        (None, PaymentStatus::Paid, _) => orphan(app, session, id, at, progress).await,
         (Some(_) | None, ..) => pass_over(app, progress).await,
     }
 }
@@ -39,7 +38,7 @@ pub async fn apply_failed_session(
     progress: Option<Progress<'_>>,
 ) -> Result<(), Error> {
     let order = match session.order() {
-        Some(id) => app.store.order(id).await?,
+        Some(id) => card_order(app, id).await?,
         None => None,
     };
     match order {
@@ -48,6 +47,26 @@ pub async fn apply_failed_session(
         }
         _ => apply_session(app, session, at, progress).await,
     }
+}
+
+/// An order that is paid on Lightning is none of Stripe's, whatever a session says: only the node closes it.
+async fn card_order(app: &App, id: Uuid) -> Result<Option<Order>, Error> {
+    Ok(app.store.order(id).await?.filter(|order| matches!(order.rail, Rail::Card { .. })))
+}
+
+/// Money for an order that this database does not know.
+async fn orphan(
+    app: &App,
+    session: &Session,
+    id: Uuid,
+    at: Timestamp,
+    progress: Option<Progress<'_>>,
+) -> Result<(), Error> {
+    if let Some(evidence) = evidence(session, at) {
+        return record_orphan(app, &evidence, id, progress).await;
+    }
+    tracing::error!(order.id = %id, "Stripe says that an unknown order is paid, and not how much: look at it there");
+    pass_over(app, progress).await
 }
 
 async fn pay(

@@ -22,6 +22,7 @@ on_both_databases!(
     a_test_payment_where_money_is_expected_is_entered_and_not_delivered,
     what_is_complete_and_not_paid_holds_its_slot,
     an_order_that_a_restored_backup_forgot_is_an_orphan,
+    an_order_on_lightning_is_none_of_stripe_s,
 );
 
 async fn scenario_24_an_event_that_comes_twice_or_at_once_is_applied_once(on: On) {
@@ -226,4 +227,26 @@ async fn an_order_that_a_restored_backup_forgot_is_an_orphan(on: On) {
     let orphan = cards.shop.app().store.payment(provider, intent).await.unwrap().unwrap();
     assert_eq!((orphan.outcome.name(), orphan.order_id, orphan.is_open()), ("orphaned", None, true));
     assert!(orphan.evidence.settled_at > Timestamp::EPOCH);
+}
+
+async fn an_order_on_lightning_is_none_of_stripe_s(on: On) {
+    let cards = Cards::open(on).await;
+    let (order, _) = cards.order().await;
+    let on_lightning = cards.shop.order().await;
+    let id = on_lightning.body["orderId"].as_str().unwrap().to_owned();
+    let named = |name: &str, kind: &str, mut body: serde_json::Value| {
+        body["client_reference_id"] = json!(id);
+        body["metadata"]["wiretoll_order"] = json!(id);
+        event(name, kind, cards.shop.clock.now(), &body)
+    };
+    let mut expired = cards.stripe.session_of(&order);
+    expired["status"] = json!("expired");
+    assert_eq!(cards.send(&named("evt_1", "checkout.session.expired", expired.clone())).await.0, 200);
+    assert_eq!(cards.send(&named("evt_2", "checkout.session.async_payment_failed", expired)).await.0, 200);
+    let completed = named("evt_3", "checkout.session.completed", paid(&cards.stripe.session_of(&order)));
+    assert_eq!(cards.send(&completed).await.0, 200);
+    assert_eq!(cards.stored(&id).await.state.name(), "pending");
+    let intent = completed["data"]["object"]["payment_intent"].as_str().unwrap();
+    let payment = cards.shop.app().store.payment(wiretoll::domain::payment::Provider::Stripe, intent).await.unwrap();
+    assert_eq!(payment.unwrap().outcome.name(), "orphaned");
 }
