@@ -22,17 +22,25 @@ pub enum Which {
     Due,
 }
 
+/// How far a look-up came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookedUp {
+    Everything,
+    /// Stripe fell silent; the rest was not asked about.
+    Some,
+}
+
 /// Brings open orders up to Stripe's truth, and closes those that are due, as far as Stripe answers.
-pub async fn look_up_cards(app: &App, which: Which) -> Result<(), Error> {
+pub async fn look_up_cards(app: &App, which: Which) -> Result<LookedUp, Error> {
     let mut after = (Timestamp::EPOCH, Uuid::nil());
     loop {
         let page = app.store.open_card_orders(after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else { return Ok(LookedUp::Everything) };
         after = (last.created_at, last.id);
         for order in &page {
             if look_up(app, order, which).await? == Closing::Silent {
                 // Asking about further ones would only wait as long again.
-                return Ok(());
+                return Ok(LookedUp::Some);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::app::App;
-use crate::app::look_up_cards::{Which, look_up_cards};
+use crate::app::look_up_cards::{LookedUp, Which, look_up_cards};
 use crate::stop::Stop;
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -21,8 +21,11 @@ pub async fn run(app: App, mut stop: Stop) {
         let began = Instant::now();
         match stop.or(look_up_cards(&app, which)).await {
             None => return,
-            Some(Ok(())) if all_due => all_looked_up = Some(began),
-            Some(Ok(())) => {}
+            Some(Ok(LookedUp::Everything)) if all_due => all_looked_up = Some(began),
+            Some(Ok(LookedUp::Everything)) => {}
+            Some(Ok(LookedUp::Some)) => {
+                tracing::warn!("Stripe does not answer: orders by card are looked up again soon");
+            }
             Some(Err(error)) => tracing::warn!(error = %error, "the orders by card could not all be looked up"),
         }
         if stop.or(sleep(EVERY)).await.is_none() {
