@@ -53,12 +53,7 @@ async fn lock_granted(tx: &mut Tx, order: Uuid) -> Result<Vec<Subscription>, Err
     for id in tx.granted_by(order).await? {
         held.push(tx.lock_subscription(id).await?.ok_or(Error::NotFound("no such subscription"))?);
     }
-    let mut servers: Vec<_> = held.iter().map(|subscription| &subscription.server_id).collect();
-    servers.sort();
-    servers.dedup();
-    for server in servers {
-        tx.lock_servers([server, server]).await?;
-    }
+    tx.lock_servers(held.iter().map(|subscription| &subscription.server_id)).await?;
     Ok(held)
 }
 

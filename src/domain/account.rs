@@ -13,6 +13,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::Invalid;
 use super::lightning::Network;
 use super::nip98::NostrKey;
+use super::note::one_line;
 use super::time::Timestamp;
 
 const SECRET_LENGTH: usize = 32;
@@ -260,11 +261,9 @@ impl fmt::Debug for ApiKeyHash {
 
 impl KeyName {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let text = text.trim();
-        if text.is_empty() || text.chars().count() > MAX_NAME || text.chars().any(char::is_control) {
-            return Err(Invalid::new(format!("a key's name is one line of 1 to {MAX_NAME} characters")));
-        }
-        Ok(Self(text.to_owned()))
+        let line = one_line(text, MAX_NAME)
+            .ok_or_else(|| Invalid::new(format!("a key's name is one line of 1 to {MAX_NAME} characters")))?;
+        Ok(Self(line.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {

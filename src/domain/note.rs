@@ -10,18 +10,21 @@ const MAX_NOTE: usize = 500;
 
 impl Note {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let text = text.trim();
-        if text.is_empty() || text.chars().count() > MAX_NOTE || text.chars().any(char::is_control) {
-            return Err(Invalid::new(format!(
-                "a note is one line of 1 to {MAX_NOTE} characters that says what was done"
-            )));
-        }
-        Ok(Self(text.to_owned()))
+        let line = one_line(text, MAX_NOTE).ok_or_else(|| {
+            Invalid::new(format!("a note is one line of 1 to {MAX_NOTE} characters that says what was done"))
+        })?;
+        Ok(Self(line.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The text without white space around it, where it is one line of 1 to `most` characters.
+pub(super) fn one_line(text: &str, most: usize) -> Option<&str> {
+    let text = text.trim();
+    ((1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control)).then_some(text)
 }
 
 #[cfg(test)]

@@ -104,16 +104,11 @@ impl Store {
 
     /// Orders that the node may still settle, oldest first, after `(created_at, id)`; the sweep's page.
     pub async fn open_orders(&self, after: (Timestamp, Uuid), at_most: u32) -> Result<Vec<Order>> {
-        let rows = sqlx::query(select_orders!(
+        let page = select_orders!(
             "WHERE state IN ('creating', 'pending') AND rail = 'lightning' AND (created_at > $1 OR (created_at = $1 AND id > $2)) \
              ORDER BY created_at, id LIMIT $3"
-        ))
-        .bind(after.0.millis())
-        .bind(after.1.to_string())
-        .bind(i64::from(at_most))
-        .all_from(&self.reader)
-        .await?;
-        rows.iter().map(order_from).collect()
+        );
+        self.open_page(page, after, at_most).await
     }
 
     /// Pending orders on Lightning whose invoice expired before `deadline`, oldest first, after `(expiry, id)`.
@@ -134,15 +129,21 @@ impl Store {
 
     /// Orders by card that may still be paid, oldest first, after `(created_at, id)`.
     pub async fn open_card_orders(&self, after: (Timestamp, Uuid), at_most: u32) -> Result<Vec<Order>> {
-        let rows = sqlx::query(select_orders!(
+        let page = select_orders!(
             "WHERE state IN ('creating', 'pending') AND rail = 'card' AND (created_at > $1 OR (created_at = $1 AND id > $2)) \
              ORDER BY created_at, id LIMIT $3"
-        ))
-        .bind(after.0.millis())
-        .bind(after.1.to_string())
-        .bind(i64::from(at_most))
-        .all_from(&self.reader)
-        .await?;
+        );
+        self.open_page(page, after, at_most).await
+    }
+
+    /// A text for each rail, because each has an index of its own.
+    async fn open_page(&self, page: &'static str, after: (Timestamp, Uuid), at_most: u32) -> Result<Vec<Order>> {
+        let rows = sqlx::query(page)
+            .bind(after.0.millis())
+            .bind(after.1.to_string())
+            .bind(i64::from(at_most))
+            .all_from(&self.reader)
+            .await?;
         rows.iter().map(order_from).collect()
     }
 
