@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Unavailable;
 use super::circuit_breaker::CircuitBreaker;
 use crate::domain::lightning::{Network, NodeId};
-use crate::lnd;
+use crate::lnd::{self, WalletState};
 
 /// Without a good answer for this long the node counts as down.
 const STALE: Duration = Duration::from_secs(90);
@@ -32,6 +32,8 @@ struct View {
     known: Option<Known>,
     /// Why the last look failed, if it did.
     problem: Option<String>,
+    /// How far it had started by then; none where it did not say.
+    wallet: Option<WalletState>,
     stream: Stream,
 }
 
@@ -64,7 +66,7 @@ impl Default for NodeHealth {
 }
 
 impl NodeHealth {
-    /// Records a good answer; a node of another network is no node for us.
+    /// Records a good answer of a node that has started; a node of another network is no node for us.
     pub fn saw(&self, info: &lnd::NodeInfo, expected: Network) {
         let wrong = (info.network != expected.name())
             .then(|| format!("it is on {}, and {expected} is configured", info.network));
@@ -72,7 +74,18 @@ impl NodeHealth {
         self.view.send_modify(|view| {
             view.known = wrong.is_none().then_some(known);
             view.problem = wrong;
+            view.wallet = Some(WalletState::ServerActive);
         });
+    }
+
+    /// Records how far the node has started, or that it does not say.
+    pub fn set_wallet(&self, wallet: Option<WalletState>) {
+        self.view.send_modify(|view| view.wallet = wallet);
+    }
+
+    /// How far the node had started at the last look; none where it did not say.
+    pub fn wallet(&self) -> Option<WalletState> {
+        self.view.borrow().wallet
     }
 
     /// Records that the node did not answer as it should.

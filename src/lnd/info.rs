@@ -1,5 +1,7 @@
 //! What the node says about itself.
 
+use std::fmt;
+
 use super::Error;
 use crate::domain::lightning::NodeId;
 use crate::lnd_proto::lnrpc;
@@ -16,6 +18,20 @@ pub enum WalletState {
     RpcActive,
     /// The only state in which to sell.
     ServerActive,
+}
+
+/// LND's own name of it, as `lncli state` prints it.
+impl fmt::Display for WalletState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WaitingToStart => "WAITING_TO_START",
+            Self::NonExisting => "NON_EXISTING",
+            Self::Locked => "LOCKED",
+            Self::Unlocked => "UNLOCKED",
+            Self::RpcActive => "RPC_ACTIVE",
+            Self::ServerActive => "SERVER_ACTIVE",
+        })
+    }
 }
 
 /// The node's identity and condition.

@@ -15,7 +15,9 @@ mod settled;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Response, Status};
 
@@ -51,6 +53,8 @@ const MAX_PAGE_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Node {
     calls: Arc<Calls>,
+    /// When it last answered a call, whatever the answer.
+    answered: Arc<watch::Sender<Option<Instant>>>,
     metrics: Metrics,
 }
 
@@ -65,13 +69,22 @@ pub async fn check(settings: &config::Lnd) -> Result<(), Error> {
 impl Node {
     /// Does nothing yet: the first call connects. Certificate and macaroon are read at every connection.
     pub fn new(settings: &config::Lnd) -> Self {
-        Self { calls: Arc::new(Calls::new(settings.clone())), metrics: Metrics::default() }
+        Self {
+            calls: Arc::new(Calls::new(settings.clone())),
+            answered: Arc::new(watch::channel(None).0),
+            metrics: Metrics::default(),
+        }
     }
 
     /// Tells how its calls go to these.
     #[must_use]
     pub fn with_metrics(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// Since it last answered a call as a node does, be it with a refusal of what was asked; none before it ever did.
+    pub fn silent_for(&self) -> Option<Duration> {
+        self.answered.borrow().map(|at| at.elapsed())
     }
 
     /// How far the node has started; needs no macaroon, and is answered while the wallet is locked.
@@ -174,6 +187,9 @@ impl Node {
         let outcome = self.calls.call(method, rpc).await;
         let failure = outcome.as_ref().err().and_then(Error::failure);
         self.metrics.lnd_call(method.name, began.elapsed(), failure);
+        if failure.is_none() {
+            self.answered.send_replace(Some(Instant::now()));
+        }
         outcome
     }
 }

@@ -46,9 +46,11 @@ async fn look(app: &App) -> bool {
 
 /// In `RPC_ACTIVE` a node takes an invoice, stores it and hangs; only one in `SERVER_ACTIVE` may be sold over.
 async fn ready(app: &App) -> Result<NodeInfo, String> {
-    match app.node.state().await {
+    let state = app.node.state().await;
+    app.health.set_wallet(state.as_ref().ok().copied());
+    match state {
         Ok(WalletState::ServerActive) => app.node.info().await.map_err(|error| error.to_string()),
-        Ok(state) => Err(format!("it is starting up ({state:?})")),
+        Ok(state) => Err(format!("it is starting up ({state})")),
         Err(error) => Err(error.to_string()),
     }
 }

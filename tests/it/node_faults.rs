@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use wiretoll::app::{Unavailable, reconcile};
 use wiretoll::config::{LndTrust, MacaroonSource};
+use wiretoll::lnd::WalletState;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::lnd_simulator::subscriptions::StreamEnd;
@@ -20,6 +21,7 @@ use crate::shop::{On, Shop};
 on_both_databases!(
     scenario_03_a_frozen_connection_costs_one_deadline,
     scenario_03_a_silent_stream_is_made_up_for_by_a_sweep,
+    scenario_11_a_node_full_of_invoices_is_listed_in_pages_and_only_once,
     scenario_12_a_revoked_macaroon_is_replaced_without_a_restart,
     scenario_12_a_renewed_certificate_is_taken_up_without_a_restart,
     scenario_19_a_node_without_an_active_channel_sells_nothing,
@@ -76,12 +78,12 @@ async fn scenario_10_a_dead_node_meets_no_storm() {
     assert!((1..=30).contains(&knocks), "{knocks} connections in 3 s");
 }
 
-/// Only what the node added since the oldest open order is listed, in pages, and nobody waits for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn scenario_11_a_node_full_of_invoices_is_listed_in_pages_and_only_once() {
+/// Only what the node added since the oldest open order is listed, in pages, and nobody waits for it. Five pages stand
+/// for two hundred: each is asked for, applied and let go before the next, and counted here.
+async fn scenario_11_a_node_full_of_invoices_is_listed_in_pages_and_only_once(on: On) {
     const STRANGERS: u32 = 2_500;
     const PAGES: u64 = STRANGERS as u64 / 500 + 2;
-    let mut shop = Shop::open(On::Sqlite).await;
+    let mut shop = Shop::open(on).await;
     let order = shop.order().await;
     shop.stop().await;
     shop.node.inject(Fault::Backlog { settled: STRANGERS }).await.unwrap();
@@ -91,13 +93,15 @@ async fn scenario_11_a_node_full_of_invoices_is_listed_in_pages_and_only_once() 
     let (lists, look_ups) = (asked(Method::ListInvoices), asked(Method::LookupInvoice));
     shop.start().await;
     shop.until("the payment is found", || shop.is_paid(&order)).await;
-    let last = shop.order().await;
     let (listed, looked_up) =
         (shop.node.calls(Method::ListInvoices) - lists, shop.node.calls(Method::LookupInvoice) - look_ups);
     assert!((1..=PAGES).contains(&listed), "{listed} pages");
     assert!(looked_up < 20, "{looked_up} look-ups");
 
-    // The next start begins where this one knew everything.
+    // Once a settlement was followed, the next start begins where this one knew everything.
+    shop.buy().await;
+    shop.until("its position is stored", || async { shop.position().await.is_some() }).await;
+    let last = shop.order().await;
     shop.stop().await;
     shop.pay(&last.invoice).await;
     let lists = shop.node.calls(Method::ListInvoices);
@@ -133,6 +137,25 @@ async fn a_node_that_hangs_is_asked_for_an_invoice_only_now_and_then() {
     shop.node.inject(Fault::Delay { method: Method::AddInvoice, milliseconds: 0 }).await.unwrap();
     shop.until("the shop sells again", || async { create().await.status == 200 }).await;
     assert_eq!(shop.app().obstacle(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_tells_how_the_node_is_and_keeps_the_instance_in_service() {
+    let shop = Shop::open(On::Sqlite).await;
+    shop.buy().await;
+    let well = shop.get("/health/ready").await;
+    let node = &well.body["node"];
+    assert_eq!((well.status, &well.body["status"]), (200, &json!("ok")));
+    assert_eq!((&node["state"], &node["settlements"]), (&json!("SERVER_ACTIVE"), &json!("live")));
+    assert!(node["silentSeconds"].as_u64().unwrap() < 60 && node["lastSettlementSeconds"].as_u64().unwrap() < 60);
+
+    shop.node.inject(Fault::WalletState { state: "LOCKED".into() }).await.unwrap();
+    shop.node.inject(Fault::EndStreams { how: StreamEnd::Reset }).await.unwrap();
+    shop.until("the shop knows", || async { shop.app().health.wallet() == Some(WalletState::Locked) }).await;
+    let locked = shop.get("/health/ready").await;
+    let node = &locked.body["node"];
+    assert_eq!((locked.status, &locked.body["status"]), (200, &json!("degraded")));
+    assert_eq!((&node["state"], &node["settlements"]), (&json!("LOCKED"), &json!("closed")));
 }
 
 async fn scenario_12_a_revoked_macaroon_is_replaced_without_a_restart(on: On) {

@@ -141,6 +141,7 @@ async fn a_locked_wallet_sells_nothing_until_it_is_unlocked() {
     assert!(refused.headers.contains_key("retry-after"));
     let ready = shop.get("/health/ready").await;
     assert_eq!((ready.status, &ready.body["status"]), (200, &json!("degraded")));
+    assert_eq!(ready.body["node"]["state"], "LOCKED");
     let claim = shop.claim(json!({ "paymentHash": bought.hash, "claimToken": bought.token })).await;
     assert_eq!(claim.status, 200, "what is paid can be claimed: {}", claim.body);
 

@@ -154,7 +154,11 @@ async fn health_tells_of_a_silent_node_and_stays_in_service() {
     let instance = Instance::start().await;
     assert_eq!(instance.get("/health/live").await.json(), serde_json::json!({"status": "ok"}));
     let ready = instance.get("/health/ready").await;
-    let expected = serde_json::json!({"status": "degraded", "problem": "the Lightning node does not answer"});
+    let node = serde_json::json!({
+        "state": null, "silentSeconds": null, "settlements": "closed", "lastSettlementSeconds": 0,
+    });
+    let problem = "the Lightning node does not answer";
+    let expected = serde_json::json!({"status": "degraded", "problem": problem, "node": node});
     assert_eq!((ready.status, ready.json()), (200, expected));
     instance.shared.app.store.close().await;
     let down = instance.get("/health/ready").await;
