@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::checks::{self, Checks};
+use crate::checks::{self, Against, Checks};
 use crate::creates::{self, AtOnce, SLOW_NODE, Serial};
 use crate::process::Server;
 use crate::report::{Line, Target, thousands};
@@ -249,29 +249,49 @@ fn start_lines(name: &str, starts: &Starts, most_ms: f64, most_megabytes: f64) -
     ]
 }
 
-/// (e): each figure with few orders against the same with many, both as a ratio to their floors.
+/// (e): each figure with few orders against the same with many, both as a ratio to their floors where they have one.
 fn growth(few: &Measured, many: &Measured) -> Vec<Line> {
     let mut lines = Vec::new();
-    let mut line = |what: &str, few: f64, many: f64, growth: f64| {
-        lines.push(Line {
-            figure: 'e',
-            what: format!("growth of {what}"),
-            measured: format!("{many:.2}"),
-            floor: format!("{few:.2}"),
-            ratio: growth,
-            target: Some(Target::at_most(1.2, growth, "x")),
-        });
-    };
     if let (Some(few), Some(many)) = (&few.checks, &many.checks) {
-        let (few, many) = (few.open.throughput(), many.open.throughput());
-        line("checks of open orders, of their floors", few, many, few / many);
+        lines.extend(growth_of_checks("open", &few.open, &many.open));
+        lines.extend(growth_of_checks("all", &few.all, &many.all));
     }
     if let (Some(few), Some(many)) = (&few.at_once, &many.at_once) {
-        line("creates, of AddInvoice", few.throughput(), many.throughput(), few.throughput() / many.throughput());
+        lines.push(fewer("creates, of AddInvoice", few.throughput(), many.throughput()));
+    }
+    if let (Some(few), Some(many)) = (&few.serial, &many.serial) {
+        lines.push(longer("a create alone, median in ms", few.alone().0, many.alone().0));
     }
     if let (Some(few), Some(many)) = (&few.settlements, &many.settlements) {
-        let ((few, _), (many, _)) = (few.p99(), many.p99());
-        line("settlement to paid, p99 in ms", few, many, many / few);
+        lines.push(longer("settlement to paid, median in ms", few.median().0, many.median().0));
+        lines.push(longer("settlement to paid, p99 in ms", few.p99().0, many.p99().0));
     }
     lines
+}
+
+fn growth_of_checks(which: &str, few: &Against, many: &Against) -> [Line; 2] {
+    [
+        fewer(&format!("checks of {which} orders, of their floors"), few.throughput(), many.throughput()),
+        longer(&format!("p99 of checks of {which} orders, of their floors"), few.p99(), many.p99()),
+    ]
+}
+
+/// Growth of what each request costs, told by how many there are of them.
+fn fewer(what: &str, few: f64, many: f64) -> Line {
+    grown(what, few, many, few / many)
+}
+
+fn longer(what: &str, few: f64, many: f64) -> Line {
+    grown(what, few, many, many / few)
+}
+
+fn grown(what: &str, few: f64, many: f64, growth: f64) -> Line {
+    Line {
+        figure: 'e',
+        what: format!("growth of {what}"),
+        measured: format!("{many:.2}"),
+        floor: format!("{few:.2}"),
+        ratio: growth,
+        target: Some(Target::at_most(1.2, growth, "x")),
+    }
 }

@@ -71,8 +71,8 @@ const DERIVED: [&str; 6] = [
     "INSERT INTO payments (id, provider, external_id, order_id, unit, amount, excess, settled_at, recorded_at, outcome) \
      SELECT 'd' || substr(id, 2), 'lightning', payment_hash, id, 'msat', amount_msat, 0, paid_at, paid_at, 'applied' \
      FROM orders WHERE state = 'paid'",
-    "INSERT INTO events (id, type, subject_kind, subject_id, sequence, occurred_at, schema_version, data) \
-     SELECT 'c' || substr(id, 2), 'order.created', 'order', id, 0, created_at, 1, '{}' FROM orders",
+    "INSERT INTO events (id, type, subject_kind, subject_id, sequence, occurred_at, schema_version, data, fanned_out_at) \
+     SELECT 'c' || substr(id, 2), 'order.created', 'order', id, 0, created_at, 1, '{}', created_at FROM orders",
     "UPDATE slots SET peer_id = (SELECT id FROM peers WHERE peers.server_id = slots.server_id AND peers.slot = slots.n) \
      WHERE server_id IN (SELECT server_id FROM peers)",
     "UPDATE servers SET slots_held = (SELECT count(*) FROM peers WHERE server_id = servers.id AND holder_id IS NOT NULL), \
