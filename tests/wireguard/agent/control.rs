@@ -24,6 +24,8 @@ pub struct Told {
     /// How far its clock is ahead of the right one.
     pub ahead_millis: i64,
     pub reports: Vec<Report>,
+    /// Whether it refuses reports.
+    pub is_deaf: bool,
 }
 
 impl Told {
@@ -51,7 +53,7 @@ impl ControlPlane {
         let (network, network6) = ("10.9.0.0/21".parse().unwrap(), "fd66::/64".parse().ok());
         let terms = Terms { listen_port: LISTEN_PORT, network, network6 };
         let desired = Desired { epoch: Uuid::from_u128(1), revision: 0, terms, peers: [].into() };
-        let told = Told { desired, ahead_millis: 0, reports: Vec::new() };
+        let told = Told { desired, ahead_millis: 0, reports: Vec::new(), is_deaf: false };
         let told = Arc::new(Mutex::new(told));
         let (socket, heard) = (folder.path().join("agent.sock"), Arc::clone(&told));
         // On a thread of its own, as a test may wait for what the agent says.
@@ -143,6 +145,9 @@ async fn converse(stream: UnixStream, told: &Mutex<Told>) -> std::io::Result<()>
 async fn answer(request: &str, body: &[u8], told: &Mutex<Told>) -> String {
     let found = if request.starts_with("POST") {
         let mut told = told.lock().unwrap();
+        if told.is_deaf {
+            return "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned();
+        }
         told.reports.push(serde_json::from_slice(body).unwrap());
         Some(json!({ "resync": false, "now": told.now().millis() }).to_string())
     } else {

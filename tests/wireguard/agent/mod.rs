@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 use wiretoll::domain::desired::DesiredPeer;
 use wiretoll::domain::keys::PrivateKey;
 use wiretoll::netfilter;
@@ -250,6 +251,52 @@ fn what_was_used_before_counters_go_is_told() {
         until("it is told", async || told().is_some_and(|usage| usage.run != first.run && usage.bytes > 100_000)).await;
         assert!(told().unwrap().bytes < first.bytes);
     });
+}
+
+/// Told out of turn, a life of the counters would count twice or never.
+#[test]
+fn several_lives_of_the_counters_are_told_in_turn_once_they_are_heard() {
+    lab::run(async |lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        let _node = lab.a.listen(lab.a.address.into());
+        let a = control.peer(&lab.a);
+        control.with(|told| {
+            told.is_deaf = true;
+            told.reports.clear();
+        });
+        for (kilobytes, mtu) in [(300, 1300), (200, 1310), (100, 1320)] {
+            visit(&lab).await.say(&"x".repeat(kilobytes * 1000)).await.unwrap();
+            Place::Server.ip(&format!("link set wg0 mtu {mtu}\n"));
+            control.tell(std::slice::from_ref(&a));
+            agent.says("was not as it should be, and was put right");
+        }
+        assert!(control.with(|told| told.reports.is_empty()));
+
+        control.with(|told| told.is_deaf = false);
+        control.tell(&[]);
+        until("the last life is told", async || lives(&control, a.id).len() >= 3).await;
+
+        let lives = lives(&control, a.id);
+        let used: Vec<_> = lives.iter().map(|(_, bytes)| *bytes).collect();
+        assert!(used[0] > 600_000 && used[1] > 400_000 && used[2] > 200_000, "there and back again: {used:?}");
+        assert!(used[0] < 700_000 && used[1] < 500_000 && used[2] < 300_000, "and nothing twice: {used:?}");
+    });
+}
+
+/// The runs of a peer's counters in the order in which they were told, each once, with the most that was told of it.
+fn lives(control: &ControlPlane, id: Uuid) -> Vec<(Uuid, u64)> {
+    let usages: Vec<_> = control.with(|told| told.reports.iter().flat_map(|report| report.usage.clone()).collect());
+    let mut lives: Vec<(Uuid, u64)> = Vec::new();
+    for usage in usages.into_iter().filter(|usage| usage.peer == id) {
+        match lives.iter().position(|(run, _)| *run == usage.run) {
+            None => lives.push((usage.run, usage.bytes)),
+            Some(last) => {
+                assert_eq!(last, lives.len() - 1, "an earlier life is told of after a later one");
+                lives[last].1 = lives[last].1.max(usage.bytes);
+            }
+        }
+    }
+    lives
 }
 
 #[test]
