@@ -26,14 +26,22 @@ pub async fn sweep(app: &App) -> Result<usize, Error> {
 }
 
 /// After a start, or when the position in the node's settlements was lost: besides the open orders, everything that the
-/// node added since the last order that this database knows. There the payments are whose orders a restored backup lost.
+/// node added since the last order that this database knows, or ever. There the payments are whose orders a restored
+/// backup lost; one from before the first order, or a new database beside the old key, has lost them all.
 pub async fn catch_up(app: &App) -> Result<usize, Error> {
+    Ok(list_from(app, least_known(app).await?.unwrap_or(0)).await? + look_up_each(app).await?)
+}
+
+/// The add index before which the node has nothing new; none where no settlement of its was ever followed, because
+/// nothing is replayed then.
+async fn least_known(app: &App) -> Result<Option<u64>, Error> {
+    let Some(node) = app.health.identity() else { return Ok(None) };
+    if app.store.cursor(node).await?.is_none() {
+        return Ok(None);
+    }
     let (_, lowest) = app.store.open_order_span().await?;
     let highest = app.store.highest_add_index().await?;
-    match lowest.into_iter().chain(highest).min() {
-        Some(from) => Ok(list_from(app, from).await? + look_up_each(app).await?),
-        None => look_up_each(app).await,
-    }
+    Ok(lowest.into_iter().chain(highest).min())
 }
 
 async fn look_up_each(app: &App) -> Result<usize, Error> {

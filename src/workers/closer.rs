@@ -15,7 +15,7 @@ pub async fn run(app: App, mut stop: Stop) {
             return;
         }
         let round = async {
-            // The node decides about orders, whatever our clock says.
+            // The node decides about these: our clock says only which are asked about.
             report("orders", close_orders::close_due_orders(&app).await);
             if watch.is_trusted() {
                 end_for_good(&app).await;

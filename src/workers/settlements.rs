@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::sweeper::Sweeps;
+use super::sweeper::{Sweeps, Swept};
 use crate::app::apply_invoice::apply_settled;
 use crate::app::settle::Progress;
 use crate::app::{App, Error};
@@ -29,7 +29,7 @@ const SECOND_SWEEP_AFTER: Duration = Duration::from_secs(45);
 enum Ended {
     #[error("the node ended the stream")]
     Cleanly,
-    #[error("the node is starting up ({0:?})")]
+    #[error("the node is starting up ({0})")]
     NotReady(WalletState),
     #[error(transparent)]
     Node(#[from] lnd::Error),
@@ -54,11 +54,19 @@ struct Follower {
     stream: SettledStream,
     progress: SettleProgress,
     sentinel: Option<Sentinel>,
-    gap_since: Option<Instant>,
+    gap: Option<Gap>,
     /// Settlements that could not be applied, by settle index.
     unapplied: BTreeMap<u64, PaymentHash>,
     sweeps: Sweeps,
-    swept: watch::Receiver<Option<Instant>>,
+    swept: watch::Receiver<Option<Swept>>,
+}
+
+/// Indices that were left out, and are not passed before a sweep has looked behind them.
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    since: Instant,
+    /// What settled up to here had done so by then.
+    up_to: u64,
 }
 
 pub async fn run(app: App, sweeps: Sweeps, mut stop: Stop) {
@@ -106,10 +114,10 @@ async fn connect(app: &App, sweeps: &Sweeps) -> Result<Follower, Ended> {
         stream: app.node.subscribe_settled(after),
         progress: SettleProgress::from(position),
         sentinel,
-        gap_since: None,
+        gap: None,
         unapplied: BTreeMap::new(),
         sweeps: sweeps.clone(),
-        swept: sweeps.completed(),
+        swept: sweeps.ended(),
     })
 }
 
@@ -148,7 +156,7 @@ impl Follower {
                     swept_twice = true;
                     self.sweeps.ask();
                 }
-                Ok(()) = self.swept.changed() => self.pass_gaps().await?,
+                Ok(()) = self.swept.changed() => self.after_sweep().await?,
             }
         }
     }
@@ -210,27 +218,28 @@ impl Follower {
     fn note_gap(&mut self) {
         self.app.metrics.unapplied(self.unapplied.len());
         if !self.progress.has_gap() {
-            self.gap_since = None;
-        } else if self.gap_since.is_none() {
-            self.gap_since = Some(Instant::now());
+            self.gap = None;
+        } else if self.gap.is_none() {
+            self.gap = Some(Gap { since: Instant::now(), up_to: self.progress.highest() });
             self.sweeps.ask();
         }
     }
 
-    /// A sweep that began after the gap was seen has looked behind it.
-    async fn pass_gaps(&mut self) -> Result<(), Ended> {
+    /// A whole sweep that began after the gap was seen has looked behind it; what opened later waits for another one.
+    async fn after_sweep(&mut self) -> Result<(), Ended> {
         let swept = *self.swept.borrow_and_update();
         self.try_again().await;
         self.app.metrics.unapplied(self.unapplied.len());
-        let (Some(since), Some(swept)) = (self.gap_since, swept) else { return Ok(()) };
-        if swept < since || !self.unapplied.is_empty() {
+        let (Some(gap), Some(swept)) = (self.gap, swept) else { return Ok(()) };
+        if !swept.whole || swept.began < gap.since || !self.unapplied.is_empty() {
             return Ok(());
         }
-        let next = self.progress.over_gaps();
+        let next = self.progress.over_gaps(gap.up_to);
         let progress = next.position().map(|position| Progress::Node { node: self.node, position });
         crate::app::settle::pass_over(&self.app, progress).await?;
         self.progress = next;
-        self.gap_since = None;
+        self.gap = None;
+        self.note_gap();
         Ok(())
     }
 

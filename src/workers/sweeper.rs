@@ -15,13 +15,21 @@ const EVERY: Duration = Duration::from_mins(5);
 /// A wish to sweep waits this long, so that many wishes become one sweep.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// Wishes for a sweep, and news of the last whole one.
+/// Wishes for a sweep, and news of the last one.
 #[derive(Debug, Clone)]
 pub struct Sweeps {
     wanted: Arc<Notify>,
     /// Whether the next sweep looks beyond the open orders; so does the first.
     beyond: Arc<AtomicBool>,
-    completed: Arc<watch::Sender<Option<Instant>>>,
+    ended: Arc<watch::Sender<Option<Swept>>>,
+}
+
+/// A sweep that ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Swept {
+    pub began: Instant,
+    /// Whether every open order was compared and every answer applied.
+    pub whole: bool,
 }
 
 impl Default for Sweeps {
@@ -29,7 +37,7 @@ impl Default for Sweeps {
         Self {
             wanted: Arc::default(),
             beyond: Arc::new(AtomicBool::new(true)),
-            completed: Arc::new(watch::channel(None).0),
+            ended: Arc::new(watch::channel(None).0),
         }
     }
 }
@@ -45,9 +53,9 @@ impl Sweeps {
         self.ask();
     }
 
-    /// When the last whole sweep began; changes with each.
-    pub fn completed(&self) -> watch::Receiver<Option<Instant>> {
-        self.completed.subscribe()
+    /// The last one; changes with each.
+    pub fn ended(&self) -> watch::Receiver<Option<Swept>> {
+        self.ended.subscribe()
     }
 }
 
@@ -64,14 +72,16 @@ pub async fn run(app: App, sweeps: Sweeps, mut stop: Stop) {
         let pause = if whole { EVERY } else { backoff.delay() };
         if whole {
             app.metrics.swept(began);
-            sweeps.completed.send_replace(Some(began));
         } else {
             app.metrics.sweep_failed();
         }
+        sweeps.ended.send_replace(Some(Swept { began, whole }));
+        // Half of the time at most, however often it is wished for.
+        let gather = GATHER.max(began.elapsed());
         let woken = async {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = sweeps.wanted.notified() => tokio::time::sleep(GATHER).await,
+                () = sweeps.wanted.notified() => tokio::time::sleep(gather).await,
             }
         };
         if stop.or(woken).await.is_none() {

@@ -279,7 +279,7 @@ async fn scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody(on: On) 
     let order = shop.buy().await;
     let mut agent = an_agent(&shop).await;
     shop.stop().await;
-    let backup = copy(&shop).await;
+    let backup = copy(&shop.config.database).await;
     shop.start().await;
     let claimed = shop.claim(json!({ "paymentHash": order.hash, "wgPublicKey": a_key() })).await;
     let (_, lost) = bought(&shop).await;
@@ -308,7 +308,7 @@ async fn scenario_52_a_restored_database_that_has_caught_up_loses_nobody(on: On)
     bought(&shop).await;
     let mut agent = an_agent(&shop).await;
     shop.stop().await;
-    let backup = copy(&shop).await;
+    let backup = copy(&shop.config.database).await;
     shop.start().await;
     bought(&shop).await;
     bought(&shop).await;
@@ -347,7 +347,7 @@ async fn scenario_52_a_suspended_customer_keeps_their_place_after_a_restore(on: 
     .await;
     let mut agent = an_agent(&shop).await;
     shop.stop().await;
-    let backup = copy(&shop).await;
+    let backup = copy(&shop.config.database).await;
     shop.start().await;
     let (key, _) = bought(&shop).await;
     let name = SubscriptionName::PublicKey(PublicKey::parse(&key).unwrap());

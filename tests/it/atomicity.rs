@@ -9,6 +9,7 @@ use wiretoll::app::close_orders::close;
 use wiretoll::app::reconcile;
 use wiretoll::app::settle::Progress;
 use wiretoll::domain::order::OrderState;
+use wiretoll::domain::payment::Provider;
 use wiretoll::domain::settle_progress::Position;
 use wiretoll::lnd::{InvoiceState, Settled};
 use wiretoll::lnd_simulator::faults::Fault;
@@ -16,6 +17,7 @@ use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
 
 use crate::database::{allow, connect, refuse, run};
+use crate::ledger::lose;
 use crate::on_both_databases;
 use crate::shop::{Bought, On, Shop, postgres_url};
 
@@ -24,6 +26,7 @@ on_both_databases!(
     scenario_05_an_effect_never_stands_without_its_position,
     scenario_06_a_position_does_not_pass_a_settlement_that_failed,
     scenario_06_a_settlement_that_failed_is_replayed_after_a_restart,
+    scenario_06_an_order_that_fails_in_every_sweep_holds_up_no_other_settlement,
     scenario_09_an_event_without_its_amount_is_looked_up,
     scenario_14_an_order_closed_while_it_is_paid_has_one_outcome,
     scenario_16_an_invoice_paid_many_times_is_one_entitlement,
@@ -118,6 +121,34 @@ async fn scenario_06_a_settlement_that_failed_is_replayed_after_a_restart(on: On
     shop.until_position(3).await;
     shop.assert_applied_once(&first).await;
     shop.assert_applied_once(&second).await;
+}
+
+/// The other one is an orphan, which no sweep of the open orders comes across.
+async fn scenario_06_an_order_that_fails_in_every_sweep_holds_up_no_other_settlement(on: On) {
+    let mut shop = Shop::open(on).await;
+    shop.buy().await;
+    let lost = lose(&mut shop, async |shop| shop.order().await).await;
+    let listed = shop.node.calls(Method::ListInvoices);
+    shop.start().await;
+    // The sweep after a start looks further than the others; a purchase gives it time to end.
+    shop.until("the first sweep", || async { shop.node.calls(Method::ListInvoices) > listed }).await;
+    shop.buy().await;
+    let broken = shop.order().await;
+    let id = shop.stored(&broken).await.id;
+    refuse(&shop, "subscriptions", &format!("NEW.founded_by = '{id}'")).await;
+    refuse(&shop, "payments", "NEW.outcome = 'orphaned'").await;
+    shop.pay(&lost.invoice).await;
+    shop.pay(&broken.invoice).await;
+    until_looked_up(&shop, 3).await;
+    allow(&shop, "payments").await;
+    shop.until("the orphan is in the ledger", || async { is_known(&shop, &lost).await }).await;
+    assert!(!shop.is_paid(&broken).await);
+    allow(&shop, "subscriptions").await;
+    shop.until("so is the other", || shop.is_paid(&broken)).await;
+}
+
+async fn is_known(shop: &Shop, order: &Bought) -> bool {
+    shop.app().store.payment(Provider::Lightning, &order.hash).await.unwrap().is_some()
 }
 
 async fn scenario_09_an_event_without_its_amount_is_looked_up(on: On) {

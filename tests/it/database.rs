@@ -10,11 +10,14 @@ use crate::shop::Shop;
 
 /// A connection of its own.
 pub async fn connect(shop: &Shop) -> AnyConnection {
-    connect_to(&match &shop.config.database {
+    connect_to(&url_of(&shop.config.database)).await
+}
+
+pub fn url_of(database: &Database) -> String {
+    match database {
         Database::Sqlite(path) => format!("sqlite://{}", path.display()),
         Database::Postgres(url) => url.expose().to_owned(),
-    })
-    .await
+    }
 }
 
 pub async fn connect_to(url: &str) -> AnyConnection {
@@ -35,14 +38,14 @@ pub async fn subscriptions_held(shop: &Shop) -> i64 {
     number(&mut connect(shop).await, "SELECT CAST(count(*) AS BIGINT) FROM subscriptions WHERE standing = 'held'").await
 }
 
-/// A backup: a database like the one of the shop, which is closed.
-pub async fn copy(shop: &Shop) -> Database {
+/// A backup: a database like this one, which nobody has open.
+pub async fn copy(database: &Database) -> Database {
     let name = format!("copy_{}", hex::encode(wiretoll::random::bytes::<16>().unwrap()));
-    match &shop.config.database {
+    match database {
         Database::Sqlite(path) => {
             let copy = path.with_file_name(name);
             // A busy machine may leave what was written last in the `-wal` file, which a copy of the file alone forgets.
-            run(&mut connect(shop).await, &format!("VACUUM INTO '{}'", copy.display())).await;
+            run(&mut connect_to(&url_of(database)).await, &format!("VACUUM INTO '{}'", copy.display())).await;
             Database::Sqlite(copy)
         }
         Database::Postgres(url) => {
@@ -59,13 +62,13 @@ pub async fn copy(shop: &Shop) -> Database {
 pub async fn refuse(shop: &Shop, table: &str, condition: &str) {
     let sql = match &shop.config.database {
         Database::Sqlite(_) => format!(
-            "CREATE TRIGGER refused BEFORE INSERT ON {table} WHEN {condition} \
+            "CREATE TRIGGER refused_{table} BEFORE INSERT ON {table} WHEN {condition} \
              BEGIN SELECT RAISE(ABORT, 'refused by a test'); END"
         ),
         Database::Postgres(_) => format!(
-            "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'refused by a test'; END $$ \
-             LANGUAGE plpgsql; \
-             CREATE TRIGGER refused BEFORE INSERT ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()"
+            "CREATE FUNCTION refuse_{table}() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'refused by a test'; END $$ \
+             LANGUAGE plpgsql; CREATE TRIGGER refused_{table} BEFORE INSERT ON {table} FOR EACH ROW \
+             WHEN ({condition}) EXECUTE FUNCTION refuse_{table}()"
         ),
     };
     run(&mut connect(shop).await, &sql).await;
@@ -74,8 +77,8 @@ pub async fn refuse(shop: &Shop, table: &str, condition: &str) {
 /// Ends what [`refuse`] began.
 pub async fn allow(shop: &Shop, table: &str) {
     let sql = match &shop.config.database {
-        Database::Sqlite(_) => "DROP TRIGGER refused".to_owned(),
-        Database::Postgres(_) => format!("DROP TRIGGER refused ON {table}; DROP FUNCTION refuse()"),
+        Database::Sqlite(_) => format!("DROP TRIGGER refused_{table}"),
+        Database::Postgres(_) => format!("DROP TRIGGER refused_{table} ON {table}; DROP FUNCTION refuse_{table}()"),
     };
     run(&mut connect(shop).await, &sql).await;
 }

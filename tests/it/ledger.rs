@@ -11,21 +11,25 @@ use wiretoll::app::{Error, Unavailable, reconcile};
 use wiretoll::domain::event::Subject;
 use wiretoll::domain::keys::PublicKey;
 use wiretoll::domain::lightning::PaymentHash;
+use wiretoll::domain::money::Msats;
 use wiretoll::domain::note::Note;
 use wiretoll::domain::order::{ClaimBy, OrderKind, OrderState};
 use wiretoll::domain::payment::{Outcome, Payment, Provider};
 use wiretoll::domain::server::ServerId;
+use wiretoll::lnd::{InvoiceState, NodeInvoice, Settlement};
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::payer::PaymentOrder;
 use wiretoll::store::{OrderFilter, PaymentFilter};
 
 use crate::database::copy;
+use crate::metrics::{Page, with_metrics};
 use crate::on_both_databases;
 use crate::shop::{Bought, On, Shop, a_key};
 use crate::slots::one_slot;
 
 on_both_databases!(
     scenario_52_an_orphan_is_known_by_its_key_whatever_the_shop_was_called,
+    scenario_52_an_orphan_is_found_though_the_backup_knows_no_order_at_all,
     another_shop_s_payment_on_the_same_node_is_no_orphan_of_ours,
     scenario_52_an_adopted_orphan_is_the_order_that_it_was,
     scenario_52_an_orphan_is_adopted_once_by_whoever_is_first,
@@ -37,6 +41,7 @@ on_both_databases!(
     scenario_52_a_resolved_orphan_is_not_adopted,
     a_refund_that_is_due_waits_until_it_is_resolved_and_a_repeat_changes_nothing,
     scenario_16_an_excess_waits_for_the_operator_and_is_told_of,
+    less_than_the_price_buys_nothing_and_waits_for_the_operator,
     a_payment_that_waits_for_nobody_cannot_be_resolved,
     payments_are_listed_in_pages_with_what_waits_first,
     orders_are_listed_in_pages_the_newest_first,
@@ -57,9 +62,9 @@ async fn with_lost(on: On, body: serde_json::Value) -> (Shop, Bought) {
 }
 
 /// What happens meanwhile is lost: the shop is closed after it, over a backup of before it.
-async fn lose<T>(shop: &mut Shop, meanwhile: impl AsyncFnOnce(&Shop) -> T) -> T {
+pub async fn lose<T>(shop: &mut Shop, meanwhile: impl AsyncFnOnce(&Shop) -> T) -> T {
     shop.stop().await;
-    let backup = copy(shop).await;
+    let backup = copy(&shop.config.database).await;
     shop.start().await;
     let lost = meanwhile(shop).await;
     shop.stop().await;
@@ -74,6 +79,17 @@ async fn scenario_52_an_orphan_is_known_by_its_key_whatever_the_shop_was_called(
     shop.config.service.name = "Another name".into();
     shop.start().await;
     shop.until("the payment is in the ledger", || async { ledger(&shop, &lost.hash).await.is_some() }).await;
+}
+
+/// There is no order whose place at the node would say where to begin, and no position to replay from.
+async fn scenario_52_an_orphan_is_found_though_the_backup_knows_no_order_at_all(on: On) {
+    let mut shop = Shop::open(on).await;
+    let lost = lose(&mut shop, async |shop| shop.buy().await).await;
+    shop.start().await;
+    shop.until("the payment is in the ledger", || async { ledger(&shop, &lost.hash).await.is_some() }).await;
+    assert_eq!(ledger(&shop, &lost.hash).await.unwrap().outcome, Outcome::Orphaned);
+    adopt_payment(shop.app(), &a_month(&lost.hash)).await.unwrap();
+    assert_eq!(shop.claim(json!({ "paymentHash": lost.hash })).await.status, 200);
 }
 
 /// It may even bear our name: a trial beside the real one.
@@ -286,6 +302,34 @@ async fn scenario_16_an_excess_waits_for_the_operator_and_is_told_of(on: On) {
     resolve_payment(shop.app(), named(&order.hash), &note("kept, as agreed")).await.unwrap();
     assert!(!ledger(&shop, &order.hash).await.unwrap().is_open());
     assert_eq!(shop.check(&order.hash).await.body["status"], "paid");
+}
+
+/// LND never settles less; this is what becomes of it if one ever does.
+async fn less_than_the_price_buys_nothing_and_waits_for_the_operator(on: On) {
+    let shop = Shop::open_with(on, with_metrics).await;
+    let (paid, order) = (shop.buy().await, shop.order().await);
+    let held = shop.occupancy().await.held;
+    let invoice = shop.app().node.lookup_invoice(paid.payment_hash()).await.unwrap().unwrap();
+    let InvoiceState::Settled(settlement) = invoice.state else { panic!("it is not settled") };
+    let state = InvoiceState::Settled(Settlement { amount: Msats::new(4_499_999), ..settlement });
+    let less = NodeInvoice { payment_hash: order.payment_hash(), state, ..invoice };
+
+    apply_invoice(shop.app(), &less, None).await.unwrap();
+
+    let payment = ledger(&shop, &order.hash).await.unwrap();
+    assert_eq!((payment.outcome, payment.excess.get(), payment.is_open()), (Outcome::Underpaid, 0, true));
+    assert!(matches!(shop.stored(&order).await.state, OrderState::Expired { .. }));
+    assert_eq!((shop.occupancy().await.held, shop.occupancy().await.reserved), (held, 0), "its slot is free again");
+    let events = events_of(&shop, Subject::Order(shop.stored(&order).await.id)).await;
+    assert_eq!(events, ["order.created", "payment.underpaid"]);
+    assert_eq!(shop.check(&order.hash).await.body["status"], "unpaid");
+    assert_ne!(shop.claim(json!({ "paymentHash": order.hash })).await.status, 200);
+    let told = Page::of(&shop).await;
+    assert!((told.value("wiretoll_payments_total{outcome=\"underpaid\"}") - 1.0).abs() < f64::EPSILON);
+    assert!((told.value("wiretoll_paid_not_claimable{reason=\"underpaid\"}") - 1.0).abs() < f64::EPSILON);
+
+    resolve_payment(shop.app(), named(&order.hash), &note("refunded by hand")).await.unwrap();
+    assert!(!ledger(&shop, &order.hash).await.unwrap().is_open());
 }
 
 async fn a_payment_that_waits_for_nobody_cannot_be_resolved(on: On) {

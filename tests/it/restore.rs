@@ -16,6 +16,7 @@ use crate::shop::{On, Shop};
 
 on_both_databases!(
     scenario_07_a_restored_node_with_lower_indices_is_followed_again,
+    scenario_07_a_position_that_mutes_the_stream_is_forgotten,
     scenario_07_another_node_is_followed_from_a_position_of_its_own,
     scenario_08_a_hash_in_another_encoding_is_refused,
     scenario_08_a_stored_hash_in_another_encoding_fails_loudly,
@@ -53,9 +54,8 @@ async fn scenario_07_a_restored_node_with_lower_indices_is_followed_again(on: On
 }
 
 /// Nothing is replayed and nothing is told: only silence shows that the position is not this database's.
-#[tokio::test(flavor = "multi_thread")]
-async fn scenario_07_a_position_that_mutes_the_stream_is_forgotten() {
-    let shop = restored(On::Sqlite).await;
+async fn scenario_07_a_position_that_mutes_the_stream_is_forgotten(on: On) {
+    let shop = restored(on).await;
     shop.until("the shop can sell", || async { shop.app().health.payee().is_ok() && shop.node.subscribers() > 0 })
         .await;
     let muted = shop.order().await;

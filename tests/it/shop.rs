@@ -475,7 +475,7 @@ pub fn postgres_url() -> Option<String> {
 }
 
 /// A database of its own for one test; the server that holds it is thrown away afterwards.
-async fn fresh_postgres() -> SecretText {
+pub async fn fresh_postgres() -> SecretText {
     use sqlx::Connection as _;
     let url = postgres_url().expect("TEST_POSTGRES_URL");
     let name =

@@ -3,14 +3,13 @@
 use sqlx::AnyConnection;
 use uuid::Uuid;
 use wiretoll::app::bandwidth::month_of;
-use wiretoll::config::Database;
 use wiretoll::domain::payment::Provider;
 use wiretoll::domain::subscription::Standing;
 use wiretoll::store::PaymentFilter;
 
 use super::Story;
 use super::command::Command;
-use crate::database::{connect_to, number, run};
+use crate::database::{connect_to, number, run, url_of};
 
 impl Story<'_> {
     pub async fn compare(&self, command: &Command) {
@@ -55,8 +54,7 @@ impl Story<'_> {
     }
 
     async fn database(&self) -> AnyConnection {
-        let Database::Sqlite(path) = &self.config.database else { panic!("a story is told on SQLite") };
-        connect_to(&format!("sqlite://{}", path.display())).await
+        connect_to(&url_of(&self.config.database)).await
     }
 
     /// What holds whatever happened: every msat is accounted for once, and no slot is anybody's twice.
@@ -71,7 +69,8 @@ impl Story<'_> {
             (
                 "a paid order has one payment and one grant, a reset no grant",
                 "SELECT count(*) FROM orders o WHERE state = 'paid' AND \
-              ((SELECT count(*) FROM payments WHERE order_id = o.id) <> 1 OR (SELECT count(*) FROM grants WHERE order_id = o.id) <> (kind <> 'bandwidth_reset'))",
+              ((SELECT count(*) FROM payments WHERE order_id = o.id) <> 1 OR (SELECT count(*) FROM grants WHERE order_id = o.id) \
+              <> CASE kind WHEN 'bandwidth_reset' THEN 0 ELSE 1 END)",
             ),
             (
                 "only paid orders have grants",

@@ -1,6 +1,5 @@
 //! What customers do: create, repeat, renew, pay and claim.
 
-use wiretoll::app::apply_invoice::apply_invoice;
 use wiretoll::app::bandwidth::month_of;
 use wiretoll::app::claim::{Claim, claim};
 use wiretoll::app::place_order::{Customer, PlaceOrder, PlacedOrder, place_order};
@@ -139,7 +138,7 @@ impl Story<'_> {
         }
         let is_known = self.books.orders.contains_key(&number);
         if told || !is_known || self.untold.is_some_and(|untold| untold != number) {
-            apply_invoice(&self.app, &invoice, None).await.unwrap();
+            self.follow(&invoice).await;
             self.books.hear(number, &fact(&invoice), self.now());
         } else if self.books.orders[&number].state != "paid" {
             self.untold = Some(number);

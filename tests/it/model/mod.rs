@@ -1,5 +1,5 @@
 //! The whole service against the books of a careful clerk (`books`): random purchases, payments, clocks, restarts,
-//! silent nodes, restored backups and the operator's own verbs.
+//! silent nodes, restored backups and the operator's own verbs. On SQLite, and a little on Postgres.
 //!
 //! Nothing happens by itself here: each command is done to its end, and then database and books are compared.
 //! `TEST_MODEL_CASES` sets how many stories are played, `TEST_MODEL_SEED` repeats those of a seed that was printed.
@@ -12,7 +12,6 @@ mod node;
 mod operator;
 mod world;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::sample::Index;
@@ -20,7 +19,7 @@ use proptest::test_runner::{Config as Runs, RngAlgorithm, TestRng, TestRunner};
 use uuid::Uuid;
 use wiretoll::app::place_order::PlaceOrder;
 use wiretoll::app::{App, release};
-use wiretoll::config::{Config, Database};
+use wiretoll::config::{Config, Database, KeySource};
 use wiretoll::domain::keys::{PrivateKey, PublicKey};
 use wiretoll::domain::lightning::PaymentHash;
 use wiretoll::domain::payment::Outcome;
@@ -31,19 +30,30 @@ use wiretoll::lnd::NodeInfo;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::store::IdempotencyKey;
 
-use crate::shop::{On, Shop};
+use crate::shop::{On, Shop, fresh_postgres, postgres_url};
 use books::{Books, POOL, Payment};
 use command::{Command, commands};
 
-const CASES: u32 = 20;
-
 #[test]
 fn the_service_does_as_its_model() {
-    let cases = variable("TEST_MODEL_CASES").map_or(CASES, |cases| u32::try_from(cases).unwrap());
+    play_on(On::Sqlite, 20);
+}
+
+/// Fewer: what is at stake there is its locks and its SQL, and each story waits for it.
+#[test]
+fn the_service_does_as_its_model_on_postgres() {
+    match postgres_url() {
+        Some(_) => play_on(On::Postgres, 4),
+        None => eprintln!("not run: TEST_POSTGRES_URL is not set; ./scripts/test.sh sets it"),
+    }
+}
+
+fn play_on(on: On, cases: u32) {
+    let cases = variable("TEST_MODEL_CASES").map_or(cases, |cases| u32::try_from(cases).unwrap());
     let seed = variable("TEST_MODEL_SEED").unwrap_or_else(|| u64::from_le_bytes(wiretoll::random::bytes().unwrap()));
     eprintln!("repeat this with TEST_MODEL_SEED={seed} TEST_MODEL_CASES={cases}");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let shop = runtime.block_on(closed_shop());
+    let shop = runtime.block_on(closed_shop(on));
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let runs = Runs { cases, failure_persistence: None, max_shrink_iters: 400, ..Runs::default() };
@@ -61,8 +71,8 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// Its service never runs: the stories call what it is made of.
-async fn closed_shop() -> Shop {
-    let mut shop = Shop::open_with(On::Sqlite, |config| {
+async fn closed_shop(on: On) -> Shop {
+    let mut shop = Shop::open_with(on, |config| {
         config.servers.truncate(1);
         let server = &mut config.servers[0];
         server.pool = Pool::new(server.pool.network(), 35_000, Some(u32::try_from(POOL).unwrap())).unwrap();
@@ -104,7 +114,7 @@ struct Story<'a> {
     untold: Option<usize>,
     made: Vec<Made>,
     books: Books,
-    backup: Option<(PathBuf, Books)>,
+    backup: Option<(Database, Books)>,
 }
 
 impl<'a> Story<'a> {
@@ -113,7 +123,7 @@ impl<'a> Story<'a> {
         shop.node.inject(Fault::PauseCanceller).await.unwrap();
         align_clocks(shop).await;
         let mut config = shop.config.clone();
-        config.database = Database::Sqlite(fresh_path(shop));
+        make_fresh(&mut config, shop).await;
         let app = lifecycle::open(&config, shop.clock.clone()).await.unwrap();
         shop.until("the node has its channel back", || async {
             app.node.info().await.is_ok_and(|info| info.active_channels > 0)
@@ -145,11 +155,7 @@ impl<'a> Story<'a> {
                 self.node_is_up = false;
             }
             Command::NodeUp => self.node_up().await,
-            Command::Backup => {
-                let path = fresh_path(self.shop);
-                self.app.store.backup(&path).await.unwrap();
-                self.backup = Some((path, self.books.clone()));
-            }
+            Command::Backup => self.back_up().await,
             Command::Restore => self.restore().await,
             Command::Repeat(_)
             | Command::Pay { .. }
@@ -183,8 +189,14 @@ fn a_key(number: u8) -> PublicKey {
     PrivateKey::from_random([number + 1; 32]).public_key()
 }
 
-fn fresh_path(shop: &Shop) -> PathBuf {
-    shop.folder().join(format!("{}.db", hex::encode(wiretoll::random::bytes::<8>().unwrap())))
+/// An empty database, and a key of its own: the node remembers what was paid in earlier stories.
+async fn make_fresh(config: &mut Config, shop: &Shop) {
+    let name = hex::encode(wiretoll::random::bytes::<8>().unwrap());
+    config.instance_key = KeySource::File(shop.folder().join(format!("{name}.key")));
+    config.database = match &shop.config.database {
+        Database::Sqlite(_) => Database::Sqlite(shop.folder().join(format!("{name}.db"))),
+        Database::Postgres(_) => Database::Postgres(fresh_postgres().await),
+    };
 }
 
 /// The node's clock runs, the service's stands still: neither gets far ahead.

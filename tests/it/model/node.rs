@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use wiretoll::domain::settle_progress::Position;
 use wiretoll::lnd::{InvoiceState, NodeInvoice};
 
 use super::Story;
@@ -22,16 +23,29 @@ impl Story<'_> {
         facts
     }
 
-    pub async fn settled(&self) -> Vec<(usize, NodeInvoice)> {
+    /// What a stream replays after this position.
+    pub async fn replayed(&self, after: Position) -> Vec<(usize, NodeInvoice)> {
         let mut settled = BTreeMap::new();
         for number in 0..self.made.len() {
             if let Some(invoice) = self.look_up(number).await
                 && let InvoiceState::Settled(settlement) = invoice.state
+                && settlement.settle_index > after.settle_index
             {
                 settled.insert(settlement.settle_index, (number, invoice));
             }
         }
         settled.into_values().collect()
+    }
+
+    /// In the order in which the node lists them.
+    pub async fn listed(&self) -> Vec<(usize, Fact)> {
+        let mut listed = BTreeMap::new();
+        for number in 0..self.made.len() {
+            if let Some(invoice) = self.look_up(number).await {
+                listed.insert(invoice.add_index, (number, fact(&invoice)));
+            }
+        }
+        listed.into_values().collect()
     }
 }
 

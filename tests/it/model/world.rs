@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use wiretoll::app::apply_invoice::apply_invoice;
+use wiretoll::app::settle::Progress;
 use wiretoll::app::{close_orders, reconcile};
-use wiretoll::config::Database;
+use wiretoll::domain::settle_progress::SettleProgress;
 use wiretoll::lifecycle;
+use wiretoll::lnd::{InvoiceState, NodeInvoice, Settlement};
 use wiretoll::lnd_simulator::faults::Fault;
 
+use super::Story;
 use super::books::{Fact, Order};
-use super::{Story, fresh_path};
+use super::node::fact;
+use crate::database::copy;
 
 impl Story<'_> {
     pub async fn sweep(&mut self) {
@@ -63,32 +67,59 @@ impl Story<'_> {
         self.follow_again().await;
     }
 
-    /// A stream replays from where the database stands, in the order of settlement; then comes the sweep.
+    /// An event of the stream. The position does not pass one that was not told, unless a sweep has found it.
+    pub async fn follow(&self, invoice: &NodeInvoice) {
+        let InvoiceState::Settled(Settlement { settle_index, .. }) = invoice.state else { return };
+        let known = SettleProgress::from(self.app.store.cursor(self.node.id).await.unwrap());
+        let mut next = known.after(settle_index, invoice.payment_hash);
+        if self.untold.is_none() {
+            next = next.over_gaps(settle_index);
+        }
+        let moved = next.position().filter(|position| known.position() != Some(*position));
+        let progress = moved.map(|position| Progress::Node { node: self.node.id, position });
+        apply_invoice(&self.app, invoice, progress).await.unwrap();
+    }
+
+    /// The stream replays from where the database stands, or nothing; then the first sweep finds what was missed.
     pub async fn follow_again(&mut self) {
         if !self.node_is_up {
             return;
         }
-        let facts = self.facts().await;
-        for (number, invoice) in self.settled().await {
-            apply_invoice(&self.app, &invoice, None).await.unwrap();
-            self.books.hear(number, &facts[&number], self.now());
+        self.untold = None;
+        if let Some(position) = self.app.store.cursor(self.node.id).await.unwrap() {
+            for (number, invoice) in self.replayed(position).await {
+                self.follow(&invoice).await;
+                self.books.hear(number, &fact(&invoice), self.now());
+            }
         }
+        let listed = self.listed().await;
         assert_eq!(reconcile::catch_up(&self.app).await.unwrap(), 0);
-        self.hear_of_open_orders(&facts);
+        for (number, fact) in listed {
+            self.books.hear(number, &fact, self.now());
+        }
     }
 
     pub async fn reopen(&mut self) {
         self.app.store.close().await;
+        self.open().await;
+        self.follow_again().await;
+    }
+
+    pub async fn open(&mut self) {
         self.app = lifecycle::open(&self.config, self.shop.clock.clone()).await.unwrap();
         self.app.health.saw(&self.node, self.app.shop.network);
-        self.follow_again().await;
+    }
+
+    pub async fn back_up(&mut self) {
+        // Postgres copies a database that nobody has open.
+        self.app.store.close().await;
+        self.backup = Some((copy(&self.config.database).await, self.books.clone()));
+        self.open().await;
     }
 
     pub async fn restore(&mut self) {
         let Some((backup, books)) = self.backup.clone() else { return };
-        let path = fresh_path(self.shop);
-        std::fs::copy(backup, &path).unwrap();
-        (self.config.database, self.books, self.untold) = (Database::Sqlite(path), books, None);
+        (self.config.database, self.books, self.untold) = (copy(&backup).await, books, None);
         self.reopen().await;
     }
 }
