@@ -95,7 +95,9 @@ async fn attempt(app: &App, orphan: &Orphan, new: &NewOrder) -> Result<Option<Or
     };
     // `check_whole` saw that it is no less.
     let excess = evidence.amount.excess_over(order.price()).unwrap_or_else(|| evidence.amount.nothing());
-    tx.give_payment_to(payment.id, order.id, excess, outcome).await?;
+    if !tx.give_payment_to(payment.id, order.id, excess, outcome).await? {
+        return Ok(None);
+    }
     let facts = json!({ "orderId": order.id, "months": order.kind.months(), "excessMsat": excess.get() });
     let data = By::Operator(None).tells(&facts);
     tx.record(app.new_id(), EventType::PaymentAdopted, Subject::Payment(payment.id), &data, now).await?;

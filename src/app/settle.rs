@@ -208,7 +208,9 @@ async fn apply(
     let Some(outcome) = outcome else { return Ok(None) };
     let excess = excess(order, evidence);
     let payment = payment(app, Some(order.id), evidence, excess, outcome, now);
-    tx.insert_payment(&payment).await?;
+    if !tx.insert_payment(&payment).await? {
+        return Ok(None);
+    }
     let data = Value::Object(paid_facts(order, evidence.amount, excess));
     tx.record(app.new_id(), event_of(outcome), Subject::Order(order.id), &data, now).await?;
     record_excess(app, tx, payment.id, order.id, excess, now).await?;

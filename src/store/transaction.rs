@@ -69,7 +69,9 @@ impl Transaction {
 
     /// Returns once what it saw of the others in its group is durable.
     pub async fn rollback(mut self) -> Result<()> {
-        match undo(self.take_lease()).await? {
+        // In a task of its own, because others may wait for the connection.
+        let undone = spawn(undo(self.take_lease())).await.map_err(|error| Error::Database(Box::new(error)))?;
+        match undone? {
             Some(committed) => committed.await.map_err(|_| Error::Database(Box::new(NotCommitted))),
             None => Ok(()),
         }
