@@ -261,3 +261,51 @@ fn node_line(node: &Result<Option<NodeInvoice>, lnd::Error>) -> String {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::money::{Amount, Msats};
+    use crate::domain::payment::Evidence;
+    use crate::domain::time::Timestamp;
+
+    fn payment(outcome: Outcome, excess: u64) -> Payment {
+        Payment {
+            id: Uuid::nil(),
+            order_id: None,
+            evidence: Evidence {
+                provider: Provider::Lightning,
+                external_id: "00".repeat(32),
+                amount: Amount::Msats(Msats::new(4_500_000)),
+                settled_at: Timestamp::EPOCH,
+            },
+            excess: Amount::Msats(Msats::new(excess)),
+            refunded: Amount::Msats(Msats::new(0)),
+            outcome,
+            recorded_at: Timestamp::EPOCH,
+            resolution: None,
+        }
+    }
+
+    #[test]
+    fn every_outcome_has_a_line_of_its_own_and_a_task_where_it_waits_for_the_operator() {
+        let mut meanings = BTreeSet::new();
+        for outcome in Outcome::ALL {
+            let payment = payment(outcome, 0);
+            let lines = payment_lines(&payment);
+            assert!(lines[0].contains("4500000 msat") && lines[0].ends_with(outcome.name()), "{lines:?}");
+            assert!(meanings.insert(lines[1].clone()), "{lines:?}");
+            let task = lines.iter().find(|line| line.contains("waits for you"));
+            assert_eq!(task.is_some(), payment.is_open(), "{lines:?}");
+            assert!(task.is_none_or(|task| !task.contains("nothing")), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_excess_waits_for_the_operator_although_its_order_was_delivered() {
+        let lines = payment_lines(&payment(Outcome::AppliedLate, 7)).join("\n");
+        assert!(lines.contains("(7 beyond the price)") && lines.contains("give back what was paid beyond"), "{lines}");
+    }
+}

@@ -77,7 +77,8 @@ pub struct Adopt {
     /// The customer's WireGuard public key for the new subscription; without it the first claim brings one.
     #[arg(long, value_name = "PUBLIC KEY", requires = "server", value_parser = parse::public_key)]
     public_key: Option<PublicKey>,
-    /// Only the claim token of the lost order may claim it; without this, its payment hash is enough.
+    /// Only the claim token of the lost order may claim it, as its customer may have asked for; without this, the payment
+    /// hash is enough, which every hop of the payment knows.
     #[arg(long, requires = "server")]
     require_claim_token: bool,
     /// Also where the amount does not fit the prices of now.

@@ -8,7 +8,7 @@ use wiretoll::config::Config;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::payer::PaymentOrder;
 
-use crate::database::{connect, run};
+use crate::database::{allow, connect, refuse, run};
 use crate::on_both_databases;
 use crate::shop::{On, Shop};
 use crate::slots::one_slot;
@@ -18,6 +18,7 @@ on_both_databases!(
     money_that_gave_nothing_is_told_by_reason,
     what_cannot_be_told_now_is_left_out,
     a_node_that_is_down_is_seen,
+    a_settlement_that_cannot_be_stored_is_told_of_until_it_is,
     orders_that_stay_open_too_long_are_told_of,
 );
 
@@ -143,6 +144,19 @@ async fn money_that_gave_nothing_is_told_by_reason(on: On) {
         ("wiretoll_paid_not_claimable{reason=\"refund_due\"}", 0.0),
         ("wiretoll_paid_not_claimable{reason=\"orphaned\"}", 1.0),
     ]);
+}
+
+async fn a_settlement_that_cannot_be_stored_is_told_of_until_it_is(on: On) {
+    let shop = Shop::open_with(on, with_metrics).await;
+    shop.buy().await;
+    let order = shop.order().await;
+    let unapplied = async || Page::of(&shop).await.value("wiretoll_unapplied_settlements");
+    refuse(&shop, "payments", &format!("NEW.external_id = '{}'", order.hash)).await;
+    shop.pay(&order.invoice).await;
+    shop.until("it is told of", || async { unapplied().await > 0.0 }).await;
+    allow(&shop, "payments").await;
+    shop.until("it is stored, and told of no more", || async { unapplied().await < 1.0 }).await;
+    shop.assert_applied_once(&order).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
