@@ -14,6 +14,8 @@ case "${1:-}" in
   *) echo "usage: scripts/test.sh [--fast]" >&2 && exit 2 ;;
 esac
 
+# From this commit on, databases are in use.
+readonly MIGRATIONS_FIXED_IN=2b29405
 readonly TOOLS="$PWD/target/tools"
 export PATH="$TOOLS/bin:$PATH:/usr/sbin:/sbin"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
@@ -150,6 +152,21 @@ own_postgres() {
 
 # --- checks ----------------------------------------------------------------------------------------------------------
 
+# A test holds migrations against fixtures/migrations.sha256; whoever changes one could change its line there, too.
+check_migrations() {
+  local changed
+  if ! git cat-file -e "$MIGRATIONS_FIXED_IN^{commit}" 2>/dev/null; then
+    skip "whether a migration was changed, because the history is not here"
+    return
+  fi
+  changed="$(git log --format= -p "$MIGRATIONS_FIXED_IN.." -- fixtures/migrations.sha256 | grep '^-[0-9a-f]' || true)"
+  if [[ -n $changed ]]; then
+    printf 'A migration that was landed was changed or taken out:\n%s\nPut the change into a new file.\n' "$changed" >&2
+    return 1
+  fi
+  echo "none was changed since $MIGRATIONS_FIXED_IN"
+}
+
 check_dependencies() {
   if ! has cargo-deny; then
     echo "cargo-deny is missing: building it takes a few minutes, once"
@@ -192,6 +209,9 @@ own_postgres
 
 step "format"
 run cargo fmt --check
+
+step "migrations"
+run check_migrations
 
 step "lints"
 run cargo clippy --locked --all-targets --all-features -- -D warnings
