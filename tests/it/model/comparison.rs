@@ -93,7 +93,7 @@ impl Story<'_> {
             (
                 "events of a subject are numbered without a gap",
                 "SELECT count(*) FROM (SELECT 1 FROM events GROUP BY subject_kind, subject_id \
-              HAVING max(sequence) <> count(*) - 1)",
+              HAVING max(sequence) <> count(*) - 1) AS odd",
             ),
         ] {
             assert_eq!(number(&mut database, broken).await, 0, "{rule}");

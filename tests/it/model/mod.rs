@@ -43,7 +43,7 @@ fn the_service_does_as_its_model() {
 #[test]
 fn the_service_does_as_its_model_on_postgres() {
     match postgres_url() {
-        Some(_) => play_on(On::Postgres, 4),
+        Some(_) => play_on(On::Postgres, 2),
         None => eprintln!("not run: TEST_POSTGRES_URL is not set; ./scripts/test.sh sets it"),
     }
 }
