@@ -78,19 +78,17 @@ impl NodeHealth {
         });
     }
 
-    /// Records how far the node has started, or that it does not say.
-    pub fn set_wallet(&self, wallet: Option<WalletState>) {
-        self.view.send_modify(|view| view.wallet = wallet);
-    }
-
     /// How far the node had started at the last look; none where it did not say.
     pub fn wallet(&self) -> Option<WalletState> {
         self.view.borrow().wallet
     }
 
-    /// Records that the node did not answer as it should.
-    pub fn failed(&self, problem: &str) {
-        self.view.send_modify(|view| view.problem = Some(problem.to_owned()));
+    /// Records that the node did not answer as it should, and how far it has started, if it said so.
+    pub fn failed(&self, problem: &str, wallet: Option<WalletState>) {
+        self.view.send_modify(|view| {
+            view.problem = Some(problem.to_owned());
+            view.wallet = wallet;
+        });
         self.adding.node_went_away();
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::app::node_health::NodeHealth;
-use crate::lnd::{NodeInfo, WalletState};
+use crate::lnd::WalletState;
 use crate::stop::Stop;
 
 /// `GetInfo` reads every channel, so not more often than this while all is well.
@@ -36,22 +36,20 @@ async fn pause(health: &NodeHealth) {
     }
 }
 
+/// In `RPC_ACTIVE` a node takes an invoice, stores it and hangs; only one in `SERVER_ACTIVE` may be sold over.
 async fn look(app: &App) -> bool {
-    match ready(app).await {
-        Ok(info) => app.health.saw(&info, app.shop.network),
-        Err(problem) => app.health.failed(&problem),
+    match app.node.state().await {
+        Ok(WalletState::ServerActive) => ask_who_it_is(app).await,
+        Ok(state) => app.health.failed(&format!("it is starting up ({state})"), Some(state)),
+        Err(error) => app.health.failed(&error.to_string(), None),
     }
     app.obstacle().is_none()
 }
 
-/// In `RPC_ACTIVE` a node takes an invoice, stores it and hangs; only one in `SERVER_ACTIVE` may be sold over.
-async fn ready(app: &App) -> Result<NodeInfo, String> {
-    let state = app.node.state().await;
-    app.health.set_wallet(state.as_ref().ok().copied());
-    match state {
-        Ok(WalletState::ServerActive) => app.node.info().await.map_err(|error| error.to_string()),
-        Ok(state) => Err(format!("it is starting up ({state})")),
-        Err(error) => Err(error.to_string()),
+async fn ask_who_it_is(app: &App) {
+    match app.node.info().await {
+        Ok(info) => app.health.saw(&info, app.shop.network),
+        Err(error) => app.health.failed(&error.to_string(), Some(WalletState::ServerActive)),
     }
 }
 
@@ -68,6 +66,7 @@ mod tests {
 
     use super::*;
     use crate::domain::lightning::{Network, NodeId};
+    use crate::lnd::NodeInfo;
 
     fn node(active_channels: u32) -> NodeInfo {
         NodeInfo {
@@ -107,7 +106,7 @@ mod tests {
             health.saw(&node(1), Network::Regtest);
         }
         assert_eq!(paused(&health).await, UNHEALTHY);
-        health.failed("it restarts");
+        health.failed("it restarts", None);
         assert!(!health.adding.is_open());
     }
 

@@ -47,6 +47,16 @@ struct Sentinel {
     required: bool,
 }
 
+impl Ended {
+    /// How far the node has started, where that is why.
+    const fn wallet(&self) -> Option<WalletState> {
+        match self {
+            Self::NotReady(state) => Some(*state),
+            _ => None,
+        }
+    }
+}
+
 /// One connection's view.
 struct Follower {
     app: App,
@@ -87,7 +97,7 @@ async fn follow(app: &App, sweeps: &Sweeps) -> Ended {
         Ok(follower) => follower,
         Err(ended) => {
             // Nothing is sold until the next connection, and whoever looks at the service reads why.
-            app.health.failed(&ended.to_string());
+            app.health.failed(&ended.to_string(), ended.wallet());
             return ended;
         }
     };

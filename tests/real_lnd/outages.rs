@@ -141,7 +141,8 @@ async fn a_locked_wallet_sells_nothing_until_it_is_unlocked() {
     assert!(refused.headers.contains_key("retry-after"));
     let ready = shop.get("/health/ready").await;
     assert_eq!((ready.status, &ready.body["status"]), (200, &json!("degraded")));
-    assert_eq!(ready.body["node"]["state"], "LOCKED");
+    shop.until("the service says so", || async { shop.get("/health/ready").await.body["node"]["state"] == "LOCKED" })
+        .await;
     let claim = shop.claim(json!({ "paymentHash": bought.hash, "claimToken": bought.token })).await;
     assert_eq!(claim.status, 200, "what is paid can be claimed: {}", claim.body);
 
