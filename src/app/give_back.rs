@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::apply_session::{apply_session, paid_by};
-use super::revoke_grants::{restore_grants, revoke_grants, withdraw_grants};
+use super::revoke_grants::{recount_grants, revoke_grants};
 use super::settle::{Progress, advance, is_late, pass_over};
 use super::{App, Error, Unavailable};
 use crate::domain::event::{EventType, Subject};
@@ -88,7 +88,7 @@ async fn open(
     if matches!(payment.outcome, Outcome::Applied | Outcome::AppliedLate) {
         tx.set_outcome(payment.id, Outcome::Disputed).await?;
     }
-    Ok(Some((EventType::PaymentDisputed, withdraw_grants(app, tx, order, now).await?)))
+    Ok(Some((EventType::PaymentDisputed, recount_grants(app, tx, order, now).await?)))
 }
 
 /// What was granted counts again, unless it was refunded meanwhile or another dispute is open.
@@ -106,14 +106,9 @@ async fn won(
     if payment.outcome != Outcome::Disputed || tx.is_disputed(order.id).await? {
         return Ok(Some((EventType::PaymentDisputeWon, Vec::new())));
     }
-    let restored = restore_grants(app, tx, order.id, now).await?;
-    let (outcome, servers) = match restored {
-        Some(servers) if is_late(order, &payment.evidence) => (Outcome::AppliedLate, servers),
-        Some(servers) => (Outcome::Applied, servers),
-        None => (Outcome::RefundDue, revoke_grants(app, tx, order.id, now).await?),
-    };
+    let outcome = if is_late(order, &payment.evidence) { Outcome::AppliedLate } else { Outcome::Applied };
     tx.set_outcome(payment.id, outcome).await?;
-    Ok(Some((EventType::PaymentDisputeWon, servers)))
+    Ok(Some((EventType::PaymentDisputeWon, recount_grants(app, tx, order.id, now).await?)))
 }
 
 async fn lost(

@@ -13,7 +13,8 @@ use crate::store::Tx;
 const AT_ONCE: u32 = 200;
 const STRIPE_EVENTS_KEPT: i64 = 60 * DAY;
 
-/// Ends the holds that are over; a renewal that could still be paid keeps its slot.
+/// Ends the holds that are over. A renewal that could still be paid keeps its slot, and so does a dispute that could
+/// still be won.
 pub async fn release_ended_holds(app: &App) -> Result<usize, Error> {
     let deadline = app.clock.now().plus_millis(-app.shop.holds.hold_millis);
     let ended = app.store.ended_subscriptions(deadline, AT_ONCE).await?;
@@ -31,7 +32,9 @@ async fn release(app: &App, ended: &Subscription) -> Result<bool, Error> {
     let current = tx.lock_subscription(ended.id).await?;
     let unchanged =
         current.is_some_and(|current| current.ends_at == ended.ends_at && current.standing == Standing::Held);
-    if !unchanged || tx.has_open_renewal(ended.id, ended.hold_until(app.shop.holds)).await? {
+    let is_kept =
+        tx.has_open_renewal(ended.id, ended.hold_until(app.shop.holds)).await? || tx.is_under_dispute(ended.id).await?;
+    if !unchanged || is_kept {
         tx.rollback().await?;
         return Ok(false);
     }

@@ -43,14 +43,18 @@ impl Store {
         rows.iter().map(grant_from).collect()
     }
 
-    /// Held subscriptions that ended before `deadline`.
+    /// Held subscriptions that ended before `deadline`; none that a dispute may still give back its time.
     pub async fn ended_subscriptions(&self, deadline: Timestamp, at_most: u32) -> Result<Vec<Subscription>> {
-        let rows =
-            sqlx::query(select_subscriptions!("WHERE standing = 'held' AND ends_at < $1 ORDER BY ends_at LIMIT $2"))
-                .bind(deadline.millis())
-                .bind(i64::from(at_most))
-                .all_from(&self.reader)
-                .await?;
+        let rows = sqlx::query(select_subscriptions!(
+            "WHERE standing = 'held' AND ends_at < $1 AND NOT EXISTS \
+             (SELECT disputes.id FROM disputes JOIN grants ON grants.order_id = disputes.order_id \
+             WHERE closed_at IS NULL AND grants.subscription_id = subscriptions.id AND revoked_at IS NULL) \
+             ORDER BY ends_at LIMIT $2"
+        ))
+        .bind(deadline.millis())
+        .bind(i64::from(at_most))
+        .all_from(&self.reader)
+        .await?;
         rows.iter().map(subscription_from).collect()
     }
 }
@@ -139,6 +143,18 @@ impl Tx {
         rows.iter().map(|row| Record::new("grants", row).id("id")).collect()
     }
 
+    /// Whether something that a subscription was granted is under an open dispute.
+    pub async fn is_under_dispute(&mut self, subscription: Uuid) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT disputes.id AS id FROM disputes JOIN grants ON grants.order_id = disputes.order_id \
+             WHERE closed_at IS NULL AND grants.subscription_id = $1 AND revoked_at IS NULL LIMIT 1",
+        )
+        .bind(subscription.to_string())
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        Ok(row.is_some())
+    }
+
     /// Takes back what an order granted, also what is banked; the rows of the subscriptions must be locked.
     pub async fn revoke_grants(&mut self, order: Uuid, now: Timestamp) -> Result<()> {
         sqlx::query("UPDATE grants SET revoked_at = $2 WHERE order_id = $1 AND revoked_at IS NULL")
@@ -147,15 +163,6 @@ impl Tx {
             .execute(&mut *self.inner)
             .await?;
         Ok(())
-    }
-
-    /// When the first grant of a subscription was made, whether it still counts or not.
-    pub async fn first_granted_at(&mut self, subscription: Uuid) -> Result<Option<Timestamp>> {
-        let row = sqlx::query("SELECT id, granted_at FROM grants WHERE subscription_id = $1 ORDER BY sequence LIMIT 1")
-            .bind(subscription.to_string())
-            .fetch_optional(&mut *self.inner)
-            .await?;
-        row.map(|row| Record::new("grants", &row).time("granted_at")).transpose()
     }
 }
 

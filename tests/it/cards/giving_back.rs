@@ -1,7 +1,19 @@
 //! Refunds and disputes: what an order granted goes with its money, and nothing else does.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use wiretoll::app::create_api_key::{KeyOwner, NewApiKey, create_api_key};
+use wiretoll::app::operator::By;
+use wiretoll::app::release::release_ended_holds;
+use wiretoll::app::tell_ends::tell_ends;
+use wiretoll::config::Config;
+use wiretoll::domain::account::{KeyName, Scopes};
 use wiretoll::domain::event::Subject;
+use wiretoll::domain::money::{Price, UsdCents};
+use wiretoll::domain::plan::{Plan, Plans};
+use wiretoll::domain::server::Slot;
+use wiretoll::domain::subscription::{Standing, Subscription};
 use wiretoll::domain::time::Timestamp;
 
 use super::Cards;
@@ -9,11 +21,15 @@ use super::fake::{event, fixture};
 use crate::on_both_databases;
 use crate::shop::{API, On, a_key};
 
+const DAY: Duration = Duration::from_hours(24);
+
 on_both_databases!(
     a_whole_refund_takes_back_what_its_order_granted_and_no_more,
     a_refund_of_a_part_is_told_by_the_ledger_alone,
     a_dispute_suspends_what_its_order_granted_and_one_that_is_won_restores_it,
     a_dispute_that_is_lost_takes_back_what_its_order_granted,
+    a_dispute_however_late_and_long_costs_neither_slot_nor_key_until_it_is_lost,
+    a_dispute_that_is_won_gives_back_to_buyer_and_referrer_alike,
     scenario_24_a_dispute_that_was_closed_is_not_opened_by_an_older_event,
 );
 
@@ -60,10 +76,10 @@ async fn a_whole_refund_takes_back_what_its_order_granted_and_no_more(on: On) {
     assert_eq!((cards.outcome(&order).await, cards.outcome(&renewal).await), ("applied", "refunded"));
     let peer_before = cards.shop.app().store.peer_of(one_month.id).await.unwrap();
     assert_eq!(cards.send(&refund("evt_4", now, &first, 300)).await.0, 200);
-    assert_eq!(cards.subscription(&order).await.ends_at, start, "nothing counts any more");
+    assert_eq!(cards.subscription(&order).await.ends_at, now, "nothing counts any more");
     // Again, and nothing is taken that was not granted.
     assert_eq!(cards.send(&refund("evt_5", now, &first, 300)).await.0, 200);
-    assert_eq!(cards.subscription(&order).await.ends_at, start);
+    assert_eq!(cards.subscription(&order).await.ends_at, now);
     assert!(peer_before.is_some() && cards.stored(&order).await.is_paid(), "the order stays paid");
     let events = cards.shop.app().store.events_of(Subject::Subscription(one_month.id)).await.unwrap();
     let recounted = events.iter().filter(|event| event.event_type == "subscription.recounted").count();
@@ -127,4 +143,101 @@ async fn scenario_24_a_dispute_that_was_closed_is_not_opened_by_an_older_event(o
     assert_eq!(cards.send(&dispute("evt_2", now, &completed, "won")).await.0, 200);
     assert_eq!(cards.send(&dispute("evt_3", now, &completed, "needs_response")).await.0, 200);
     assert_eq!((cards.outcome(&order).await, cards.subscription(&order).await.ends_at), ("applied", end));
+}
+
+/// One and six months, both in dollars.
+fn half_a_year(config: &mut Config) {
+    let plan = |months| Plan { months, price: Price::Usd(UsdCents::new(300)) };
+    config.plans = Plans::new(vec![plan(1), plan(6)]).unwrap();
+}
+
+async fn slot(cards: &Cards, subscription: &Subscription) -> Option<Slot> {
+    cards.shop.app().store.peer_of(subscription.id).await.unwrap().map(|peer| peer.slot)
+}
+
+async fn lapses(cards: &Cards, subscription: &Subscription) -> usize {
+    tell_ends(cards.shop.app()).await.unwrap();
+    let events = cards.shop.app().store.events_of(Subject::Subscription(subscription.id)).await.unwrap();
+    events.iter().filter(|event| event.event_type == "subscription.lapsed").count()
+}
+
+async fn a_dispute_however_late_and_long_costs_neither_slot_nor_key_until_it_is_lost(on: On) {
+    let cards = Cards::open_with(on, half_a_year).await;
+    let reply = cards.create(json!({ "duration": 6, "wgPublicKey": a_key() })).await;
+    let order = reply.body["orderId"].as_str().unwrap().to_owned();
+    let completed = cards.completed("evt_1", &order);
+    assert_eq!(cards.send(&completed).await.0, 200);
+    let before = cards.subscription(&order).await;
+    let its_slot = slot(&cards, &before).await;
+    assert!(its_slot.is_some() && lapses(&cards, &before).await == 0);
+
+    cards.shop.advance(45 * DAY).await;
+    let disputed_at = cards.shop.clock.now();
+    assert_eq!(cards.send(&dispute("evt_2", disputed_at, &completed, "needs_response")).await.0, 200);
+    assert_eq!(cards.subscription(&order).await.ends_at, disputed_at);
+    assert_eq!(lapses(&cards, &before).await, 1, "its owner is told");
+    cards.shop.advance(60 * DAY).await;
+    assert_eq!(release_ended_holds(cards.shop.app()).await.unwrap(), 0);
+    assert_eq!(cards.send(&dispute("evt_3", cards.shop.clock.now(), &completed, "won")).await.0, 200);
+    let after = cards.subscription(&order).await;
+    assert_eq!((after.ends_at, after.standing, slot(&cards, &after).await), (before.ends_at, Standing::Held, its_slot));
+
+    // Another one, which is lost: its hold is over by then.
+    let mut second = dispute("evt_4", cards.shop.clock.now(), &completed, "needs_response");
+    second["data"]["object"]["id"] = json!("du_second");
+    assert_eq!(cards.send(&second).await.0, 200);
+    cards.shop.advance(31 * DAY).await;
+    let mut lost = dispute("evt_5", cards.shop.clock.now(), &completed, "lost");
+    lost["data"]["object"]["id"] = json!("du_second");
+    assert_eq!(cards.send(&lost).await.0, 200);
+    release_ended_holds(cards.shop.app()).await.unwrap();
+    let gone = cards.subscription(&order).await;
+    assert_eq!((gone.standing, slot(&cards, &gone).await), (Standing::Released, None));
+}
+
+async fn a_dispute_that_is_won_gives_back_to_buyer_and_referrer_alike(on: On) {
+    let cards = Cards::open_with(on, half_a_year).await;
+    let shop = &cards.shop;
+    let (credential, code) = a_referrer(&cards).await;
+    let own = bought_by(&cards, &credential).await;
+
+    let reply = cards.create(json!({ "duration": 6, "referralCode": code })).await;
+    let order = reply.body["orderId"].as_str().unwrap().to_owned();
+    let completed = cards.completed("evt_2", &order);
+    assert_eq!(cards.send(&completed).await.0, 200);
+    let before = [cards.subscription(&own).await, cards.subscription(&order).await];
+    let started = cards.payments(&own).await[0].evidence.settled_at;
+    assert_eq!(before[0].ends_at, started.plus_months(1).unwrap().plus_months(2).unwrap(), "with its bonus");
+    let slots = [slot(&cards, &before[0]).await, slot(&cards, &before[1]).await];
+
+    shop.advance(45 * DAY).await;
+    assert_eq!(cards.send(&dispute("evt_3", shop.clock.now(), &completed, "needs_response")).await.0, 200);
+    assert_eq!(cards.subscription(&own).await.ends_at, shop.clock.now(), "its own month is over");
+    shop.advance(40 * DAY).await;
+    assert_eq!(release_ended_holds(shop.app()).await.unwrap(), 0);
+    assert_eq!(cards.send(&dispute("evt_4", shop.clock.now(), &completed, "won")).await.0, 200);
+    for (order, (before, its_slot)) in [&own, &order].into_iter().zip(before.iter().zip(slots)) {
+        let after = cards.subscription(order).await;
+        let standing = (after.ends_at, after.standing, slot(&cards, &after).await);
+        assert_eq!(standing, (before.ends_at, Standing::Held, its_slot));
+    }
+}
+
+/// An account's credential and its code.
+async fn a_referrer(cards: &Cards) -> (String, Value) {
+    let (name, scopes) = (KeyName::parse("a test's").unwrap(), Scopes::parse("orders referrals").unwrap());
+    let new = NewApiKey { account: KeyOwner::NewAccount, name, scopes };
+    let made = create_api_key(cards.shop.app(), new, By::Operator(None)).await.unwrap();
+    let credential = format!("Bearer {}", made.key.expose());
+    let code = cards.shop.post_as(&credential, "/api/referral/create", json!({})).await.body["code"].clone();
+    (credential, code)
+}
+
+/// A month, paid.
+async fn bought_by(cards: &Cards, credential: &str) -> String {
+    let body = json!({ "serverId": "eu-de", "duration": 1, "paymentMethod": "card" });
+    let order = cards.shop.post_as(credential, &format!("{API}/subscription/create"), body).await;
+    let order = order.body["orderId"].as_str().unwrap().to_owned();
+    assert_eq!(cards.send(&cards.completed("evt_own", &order)).await.0, 200);
+    order
 }
