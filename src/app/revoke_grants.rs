@@ -16,8 +16,13 @@ use crate::store::Tx;
 
 /// Revokes every grant of an order: what it founded or extended, and the bonus that it brought somebody else.
 pub async fn revoke_grants(app: &App, tx: &mut Tx, order: Uuid, now: Timestamp) -> Result<Vec<ServerId>, Error> {
-    let held = lock_granted(tx, order).await?;
-    tx.revoke_grants(order, now).await?;
+    let mut held = lock_granted(tx, order).await?;
+    for id in tx.revoke_grants(order, now).await? {
+        // On Postgres another settlement may have given it a banked bonus since, and has committed by now.
+        if held.iter().all(|subscription| subscription.id != id) {
+            held.push(lock(tx, id).await?);
+        }
+    }
     fold_again(app, tx, order, &held, now).await
 }
 

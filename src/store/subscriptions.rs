@@ -155,14 +155,17 @@ impl Tx {
         Ok(row.is_some())
     }
 
-    /// Takes back what an order granted, also what is banked; the rows of the subscriptions must be locked.
-    pub async fn revoke_grants(&mut self, order: Uuid, now: Timestamp) -> Result<()> {
-        sqlx::query("UPDATE grants SET revoked_at = $2 WHERE order_id = $1 AND revoked_at IS NULL")
-            .bind(order.to_string())
-            .bind(now.millis())
-            .execute(&mut *self.inner)
-            .await?;
-        Ok(())
+    /// Takes back what an order granted, also what is banked; returns the subscriptions that it counted for.
+    pub async fn revoke_grants(&mut self, order: Uuid, now: Timestamp) -> Result<Vec<Uuid>> {
+        let rows = sqlx::query(
+            "UPDATE grants SET revoked_at = $2 WHERE order_id = $1 AND revoked_at IS NULL RETURNING subscription_id",
+        )
+        .bind(order.to_string())
+        .bind(now.millis())
+        .fetch_all(&mut *self.inner)
+        .await?;
+        let ids = rows.iter().map(|row| Record::new("grants", row).optional_id("subscription_id"));
+        Ok(ids.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 }
 

@@ -18,8 +18,9 @@ use wiretoll::domain::time::Timestamp;
 
 use super::Cards;
 use super::fake::{event, fixture};
+use crate::database::{connect, run, until_somebody_waits};
 use crate::on_both_databases;
-use crate::shop::{API, On, a_key};
+use crate::shop::{API, On, a_key, postgres_url};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -221,6 +222,43 @@ async fn a_dispute_that_is_won_gives_back_to_buyer_and_referrer_alike(on: On) {
         let standing = (after.ends_at, after.standing, slot(&cards, &after).await);
         assert_eq!(standing, (before.ends_at, Standing::Held, its_slot));
     }
+}
+
+/// A settlement that gives a banked bonus, and the refund of the order that brought it, at the same moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_banked_bonus_that_is_given_while_it_is_taken_back_counts_for_nothing() {
+    if postgres_url().is_none() {
+        return; // on SQLite one follows the other
+    }
+    let cards = Cards::open_with(On::Postgres, half_a_year).await;
+    let shop = &cards.shop;
+    let (credential, code) = a_referrer(&cards).await;
+    let reply = cards.create(json!({ "duration": 6, "referralCode": code })).await;
+    let order = reply.body["orderId"].as_str().unwrap().to_owned();
+    let completed = cards.completed("evt_1", &order);
+    assert_eq!(cards.send(&completed).await.0, 200);
+    let own = bought_by(&cards, &credential).await;
+    let given = cards.subscription(&own).await;
+    // As if it were still banked, and were being given just now.
+    let mut settlement = connect(shop).await;
+    let banked = format!(
+        "UPDATE grants SET subscription_id = NULL, sequence = NULL WHERE order_id = '{order}' AND kind = 'referral'"
+    );
+    run(&mut settlement, &banked).await;
+    let give = format!(
+        "BEGIN; UPDATE grants SET subscription_id = '{}', sequence = 1 WHERE order_id = '{order}' AND kind = 'referral'",
+        given.id
+    );
+    run(&mut settlement, &give).await;
+    let refunded = refund("evt_3", shop.clock.now(), &completed, 300);
+    let (sent, ()) = tokio::join!(cards.send(&refunded), async {
+        until_somebody_waits(shop).await;
+        run(&mut settlement, "COMMIT").await;
+    });
+    assert_eq!((sent.0, cards.outcome(&order).await), (200, "refunded"));
+    let started = cards.payments(&own).await[0].evidence.settled_at;
+    assert_eq!(cards.subscription(&own).await.ends_at, started.plus_months(1).unwrap());
+    assert!(given.ends_at > started.plus_months(2).unwrap());
 }
 
 /// An account's credential and its code.
