@@ -11,6 +11,7 @@ use wiretoll::config::Config;
 use wiretoll::domain::account::{ApiKey, KeyName, Mode, Scope, Scopes};
 use wiretoll::domain::note::Note;
 
+use crate::database::{connect, number};
 use crate::nostr::{ORIGIN, Signer};
 use crate::on_both_databases;
 use crate::shop::{On, Reply, Shop, postgres_url};
@@ -22,6 +23,8 @@ on_both_databases!(
     a_signed_request_is_remembered_for_longer_than_it_is_good,
     without_origins_no_signed_request_is_taken,
     the_limits_of_nostr_and_of_new_accounts_are_their_own,
+    a_signed_request_beyond_a_limit_leaves_no_row,
+    a_credential_counts_for_its_account_wherever_it_is_sent,
     scenario_44_a_signed_body_is_read_within_its_bounds,
 );
 
@@ -279,7 +282,8 @@ async fn the_limits_of_nostr_and_of_new_accounts_are_their_own(on: On) {
         shop.send(&Method::GET, path, Some(&header), None).await.status
     };
     let (one, other, third) = (Signer::new(), Signer::new(), Signer::new());
-    assert_eq!([ask(&one).await, ask(&one).await, ask(&one).await], [200, 200, 429]);
+    let asked = [ask(&one).await, ask(&one).await, ask(&one).await, ask(&one).await];
+    assert_eq!(asked, [200, 200, 200, 429], "the first one counts among new accounts");
     assert_eq!([ask(&other).await, ask(&third).await], [200, 429]);
     assert_eq!(shop.app().store.accounts(None, 10).await.unwrap().len(), 2);
 }
@@ -290,6 +294,49 @@ async fn scenario_44_a_signed_body_is_read_within_its_bounds(on: On) {
     let post = async |length: usize| {
         let body = format!("{}{}", r#"{"name":"one","scopes":["orders"]}"#, " ".repeat(length));
         let header = signer.header("POST", path, Some(body.as_bytes()), shop.clock.now());
+async fn a_signed_request_beyond_a_limit_leaves_no_row(on: On) {
+    let one = wiretoll::config::Quota { burst: 1, per_minute: 1 };
+    let shop = Shop::open_with(on, |config| {
+        reached_by_name(config);
+        (config.limits.nostr, config.limits.new_account) = (one, one);
+    })
+    .await;
+    let (path, body) = ("/api/v1/account/api-keys", r#"{"name":"one","scopes":["orders"]}"#);
+    let post = async |signer: &Signer| {
+        let header = signer.header("POST", path, Some(body.as_bytes()), shop.clock.now());
+        shop.send(&Method::POST, path, Some(&header), Some(body)).await.status
+    };
+    let (founder, stranger) = (Signer::new(), Signer::new());
+    assert_eq!([post(&founder).await, post(&founder).await, post(&founder).await], [200, 200, 429]);
+    assert_eq!(post(&stranger).await, 429);
+    let rows = "SELECT CAST(count(*) AS BIGINT) FROM nostr_requests";
+    assert_eq!(number(&mut connect(&shop).await, rows).await, 2);
+}
+
+async fn a_credential_counts_for_its_account_wherever_it_is_sent(on: On) {
+    let two = wiretoll::config::Quota { burst: 2, per_minute: 1 };
+    let shop = Shop::open_with(on, |config| {
+        (config.limits.check, config.limits.check_per_hash, config.limits.status) = (two, two, two);
+        config.limits.api_key = wiretoll::config::Quota { burst: 12, per_minute: 1 };
+    })
+    .await;
+    let key = key_of(&shop, KeyOwner::NewAccount, Scopes::new([Scope::Orders]).unwrap()).await;
+    let check = format!("/api/public/v1/subscription/{}", "ab".repeat(32));
+    let status = json!({ "wgPublicKey": crate::shop::a_key() }).to_string();
+    let ask = async |credential: Option<&str>| {
+        let servers = shop.send(&Method::GET, "/api/public/v1/servers", credential, None).await.status;
+        let check = shop.send(&Method::GET, &check, credential, None).await.status;
+        let status = shop.send(&Method::POST, "/api/public/v1/subscription/status", credential, Some(&status)).await;
+        [servers, check, status.status]
+    };
+    let bearer = bearer(&key.key);
+    for _ in 0..4 {
+        assert_eq!(ask(Some(&bearer)).await, [200, 404, 404]);
+    }
+    assert_eq!(ask(Some(&bearer)).await, [429; 3], "all requests of the account together");
+    assert_eq!([ask(None).await, ask(None).await, ask(None).await], [[200, 404, 404], [429, 429, 404], [429; 3]]);
+}
+
         shop.send(&Method::POST, path, Some(&header), Some(&body)).await
     };
     assert_eq!(post(200 * 1024).await.status, 200);

@@ -4,8 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
 use super::{nostr, signed};
-use crate::app::App;
-use crate::app::authenticate::{Authenticated, Credential, authenticate_api_key};
+use crate::app::authenticate::{Authenticated, authenticate_api_key};
 use crate::domain::account::ApiKey;
 use crate::http::Shared;
 use crate::http::error::Error;
@@ -26,18 +25,12 @@ pub async fn owner_of(shared: &Shared, request: &HttpRequest) -> Result<Option<A
     if owner.as_ref().is_err_and(Error::is_unauthorized) {
         shared.limits.failed_authentication.admit(shared.client(request))?;
     }
-    let owner = owner?;
-    let limit = match owner.credential {
-        Credential::ApiKey(_) => &shared.limits.api_key,
-        Credential::NostrKey(_) => &shared.limits.nostr,
-    };
-    limit.admit(owner.account)?;
-    Ok(Some(owner))
+    owner.map(Some)
 }
 
 async fn authenticate(shared: &Shared, request: &HttpRequest, header: &str) -> Result<Authenticated, Error> {
     match header.split_once(' ') {
-        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => by_api_key(&shared.app, key.trim()).await,
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => by_api_key(shared, key.trim()).await,
         _ => match signed::event_of(header) {
             Some(event) => nostr::owner_of(shared, request, event).await,
             None => Err(Error::unauthorized(NOT_A_CREDENTIAL)),
@@ -45,7 +38,9 @@ async fn authenticate(shared: &Shared, request: &HttpRequest, header: &str) -> R
     }
 }
 
-async fn by_api_key(app: &App, key: &str) -> Result<Authenticated, Error> {
+async fn by_api_key(shared: &Shared, key: &str) -> Result<Authenticated, Error> {
     let key = ApiKey::parse(key).map_err(|invalid| Error::unauthorized(invalid.0))?;
-    Ok(authenticate_api_key(app, &key).await?)
+    let owner = authenticate_api_key(&shared.app, &key).await?;
+    shared.limits.api_key.admit(owner.account)?;
+    Ok(owner)
 }

@@ -17,23 +17,25 @@ const NO_ACCOUNT: &str = "this Nostr key has no account here: a signed GET of /a
 /// The owner who signed a request. On a path of `/account`, whoever is unknown becomes one.
 ///
 /// # Errors
-/// 401 for an event that is not about this very request, is not of now, or was taken before.
+/// 401 for an event that is not about this very request, is not of now, or was taken before; 429 for whoever asks too
+/// often.
 pub async fn owner_of(shared: &Shared, request: &HttpRequest, event: &str) -> Result<Authenticated, Error> {
     let signed = verified(shared, request, event, body_hash(request))?;
     let known = authenticate_nostr_key(&shared.app, signed.key).await?;
-    let founds = account::is_below(request.path());
-    if known.is_none() && !founds {
-        return Err(Error::unauthorized(NO_ACCOUNT));
+    // Before a row is written: keys cost nothing, so that anybody has as many as they like.
+    match &known {
+        Some(owner) => shared.limits.nostr.admit(owner.account)?,
+        None if account::is_below(request.path()) => shared.limits.new_account.admit(shared.client(request))?,
+        None => return Err(Error::unauthorized(NO_ACCOUNT)),
     }
     // Two honest requests of one second that only read are the same event.
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         take_once(&shared.app, &signed).await?;
     }
-    if let Some(owner) = known {
-        return Ok(owner);
+    match known {
+        Some(owner) => Ok(owner),
+        None => Ok(found_account(&shared.app, signed.key).await?),
     }
-    shared.limits.new_account.admit(shared.client(request))?;
-    Ok(found_account(&shared.app, signed.key).await?)
 }
 
 /// The key of an event that was signed for this request's URL and method, and for these bytes; it is taken once.
