@@ -1,14 +1,15 @@
-//! Asking the node about one order, so that a poll heals what an event missed.
+//! Asking the node, or Stripe, about one order, so that a poll heals what an event missed.
 //!
 //! Asked only about an unpaid order of ours, at most every 15 s, once at a time, and a few at a time and a second in
-//! all: customers who poll cost the node almost nothing, however many they are.
+//! all: customers who poll cost the node almost nothing, however many they are. Each of the two is asked from places of
+//! its own, so that one that hangs keeps nobody from asking the other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::apply_invoice::apply_invoice;
@@ -31,6 +32,8 @@ const WITH_STREAM: Pace = Pace { interval: Duration::from_secs(15), a_second: 50
 /// While the stream is not proven live a poll is the fastest way to the truth.
 const WITHOUT_STREAM: Pace = Pace { interval: Duration::from_secs(1), a_second: u32::MAX };
 const AT_A_TIME: usize = 4;
+/// Clients give up after 10 s; who polls gets what the database knows well before.
+const PATIENCE_WITH_STRIPE: Duration = Duration::from_secs(3);
 const REMEMBERED: usize = 20_000;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -112,14 +115,18 @@ pub async fn refresh(app: &App, order: Order) -> Result<Order, Error> {
 /// As rarely as the node is asked while its stream lives: Stripe's events are the faster way.
 async fn ask_stripe(app: &App, session: &str, order: Order) -> Result<Order, Error> {
     let Some(stripe) = &app.stripe else { return Ok(order) };
-    let Some(_place) = app.questions.take(order.id, WITH_STREAM) else { return Ok(order) };
-    match stripe.session(session).await {
-        Ok(session) => {
+    let Some(_place) = app.questions_to_stripe.take(order.id, WITH_STREAM) else { return Ok(order) };
+    match timeout(PATIENCE_WITH_STRIPE, stripe.session(session)).await {
+        Ok(Ok(session)) => {
             apply_session(app, &session, paid_by(app, &session), None).await?;
             Ok(app.store.order(order.id).await?.unwrap_or(order))
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             tracing::debug!(order.id = %order.id, error = %error, "Stripe could not be asked about an order");
+            Ok(order)
+        }
+        Err(_) => {
+            tracing::debug!(order.id = %order.id, "Stripe does not answer in time about an order");
             Ok(order)
         }
     }
@@ -127,7 +134,7 @@ async fn ask_stripe(app: &App, session: &str, order: Order) -> Result<Order, Err
 
 async fn ask_the_node(app: &App, hash: PaymentHash, order: Order) -> Result<Order, Error> {
     let pace = if app.health.is_stream_live() { WITH_STREAM } else { WITHOUT_STREAM };
-    let Some(_place) = app.questions.take(order.id, pace) else { return Ok(order) };
+    let Some(_place) = app.questions_to_node.take(order.id, pace) else { return Ok(order) };
     match app.node.lookup_invoice(hash).await {
         Ok(Some(invoice)) => {
             apply_invoice(app, &invoice, None).await?;

@@ -126,7 +126,8 @@ pub struct App {
     /// Wakes who waits for a server: its agent for new peers, claims for its agent's word.
     pub server_changes: changes::Changes<ServerId>,
     pub server_keys: server_keys::ServerKeys,
-    pub questions: ask_node::Questions,
+    pub questions_to_node: ask_node::Questions,
+    pub questions_to_stripe: ask_node::Questions,
     pub node_lookups: look_up_node::NodeLookups,
     pub pings: ping_node::Pings,
     pub metrics: Metrics,

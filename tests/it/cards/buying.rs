@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::timeout;
+use uuid::Uuid;
 use wiretoll::app::close_orders::{Closing, close};
 use wiretoll::app::look_up_cards::{Which, look_up_cards};
 
+use wiretoll::app::operator::By;
+use wiretoll::domain::account::{KeyName, Scopes};
+use wiretoll::domain::desired::Usage;
+use wiretoll::lnd_simulator::faults::Fault;
 use super::Cards;
 use crate::on_both_databases;
 use crate::shop::{API, On, Shop, a_key};
@@ -22,6 +29,7 @@ on_both_databases!(
 
 async fn a_card_buys_a_subscription_that_is_claimed_with_order_id_and_token(on: On) {
     let cards = Cards::open(on).await;
+    a_stripe_that_hangs_keeps_nobody_from_the_node_and_no_poll_waiting,
     let reply = cards.create(json!({})).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
     let (order, token) = (reply.body["orderId"].as_str().unwrap(), reply.body["claimToken"].as_str().unwrap());
@@ -148,3 +156,24 @@ async fn scenario_13_a_page_that_is_paid_when_it_is_to_be_closed_is_paid(on: On)
     let closing = close(cards.shop.app(), &cards.stored(&order).await).await.unwrap();
     assert_eq!((closing, cards.stored(&order).await.is_paid()), (Closing::Closed, true));
 }
+/// More customers who poll than Stripe is asked about at a time.
+async fn a_stripe_that_hangs_keeps_nobody_from_the_node_and_no_poll_waiting(on: On) {
+    let cards = Cards::open(on).await;
+    let mut orders = Vec::new();
+    for _ in 0..5 {
+        orders.push(cards.order().await.0);
+    }
+    let on_lightning = cards.shop.order().await;
+    cards.stripe.fall_silent();
+    let polls = join_all(orders.iter().map(|order| cards.check(order)));
+    let healed = async {
+        // The node tells nobody: only a question finds it.
+        cards.shop.node.inject(Fault::LoseEvent { nth: 1 }).await.unwrap();
+        cards.shop.pay(&on_lightning.invoice).await;
+        cards.shop.check(&on_lightning.hash).await
+    };
+    let (polled, healed) = timeout(Duration::from_secs(9), async { tokio::join!(polls, healed) }).await.unwrap();
+    assert!(polled.iter().all(|body| body["status"] == "unpaid"));
+    assert_eq!(healed.body["status"], "paid");
+}
+

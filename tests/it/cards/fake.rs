@@ -26,6 +26,7 @@ struct Account {
     sessions: BTreeMap<String, Value>,
     by_idempotency_key: BTreeMap<String, String>,
     is_down: bool,
+    is_silent: bool,
 }
 
 pub fn fixture(name: &str) -> Value {
@@ -99,6 +100,11 @@ impl FakeStripe {
     pub fn go_down(&self, is_down: bool) {
         self.account.lock().unwrap().is_down = is_down;
     }
+
+    /// From now on it takes questions about sessions, and answers none.
+    pub fn fall_silent(&self) {
+        self.account.lock().unwrap().is_silent = true;
+    }
 }
 
 /// What a payment changes of a session.
@@ -158,6 +164,9 @@ async fn create(account: Data<Mutex<Account>>, request: HttpRequest, body: Bytes
 }
 
 async fn show(account: Data<Mutex<Account>>, request: HttpRequest, id: Path<String>) -> HttpResponse {
+    if account.lock().unwrap().is_silent {
+        std::future::pending::<()>().await;
+    }
     let account = account.lock().unwrap();
     if let Some(refused) = refusal(&account, &request) {
         return refused;
