@@ -22,9 +22,10 @@ pub async fn apply_session(
     let Some(id) = session.order() else { return pass_over(app, progress).await };
     let order = card_order(app, id).await?;
     match (order, session.payment_status, session.status) {
-        (Some(order), ..) if order.is_paid() => pass_over(app, progress).await,
         (Some(order), PaymentStatus::Paid, _) => pay(app, &order, session, at, progress).await,
-        (Some(order), _, SessionStatus::Expired) => close_orders::close_for_good(app, &order, progress).await,
+        (Some(order), _, SessionStatus::Expired) if is_page_of(app, &order, session) => {
+            close_orders::close_for_good(app, &order, progress).await
+        }
         (None, PaymentStatus::Paid, _) => orphan(app, session, id, at, progress).await,
         (Some(_) | None, ..) => pass_over(app, progress).await,
     }
@@ -42,7 +43,7 @@ pub async fn apply_failed_session(
         None => None,
     };
     match order {
-        Some(order) if session.payment_status != PaymentStatus::Paid => {
+        Some(order) if session.payment_status != PaymentStatus::Paid && is_page_of(app, &order, session) => {
             close_orders::close_for_good(app, &order, progress).await
         }
         _ => apply_session(app, session, at, progress).await,
@@ -52,6 +53,13 @@ pub async fn apply_failed_session(
 /// An order that is paid on Lightning is none of Stripe's, whatever a session says: only the node closes it.
 async fn card_order(app: &App, id: Uuid) -> Result<Option<Order>, Error> {
     Ok(app.store.order(id).await?.filter(|order| matches!(order.rail, Rail::Card { .. })))
+}
+
+/// Whether it is the page that was shown for the order, in this shop's mode: Stripe may tell of others that name it.
+fn is_page_of(app: &App, order: &Order, session: &Session) -> bool {
+    let is_live = app.stripe.as_ref().is_some_and(|stripe| stripe.settings().mode.is_live());
+    let Rail::Card { session: shown, .. } = &order.rail else { return false };
+    session.livemode == is_live && shown.as_ref().is_none_or(|shown| *shown == session.id)
 }
 
 /// Money for an order that this database does not know.
@@ -80,9 +88,9 @@ async fn pay(
         tracing::error!(order.id = %order.id, "Stripe says that an order is paid, and not how much: look at it there");
         return pass_over(app, progress).await;
     };
-    let is_live = app.stripe.as_ref().is_some_and(|stripe| stripe.settings().mode.is_live());
-    if session.livemode != is_live {
-        tracing::error!(order.id = %order.id, live = session.livemode, "a payment is of the other mode of Stripe");
+    if !is_page_of(app, order, session) {
+        let why = "a payment is of another page than its order's, or of the other mode of Stripe";
+        tracing::error!(order.id = %order.id, live = session.livemode, session.id = %session.id, "{why}");
         return record_mismatch(app, order, &evidence, progress).await;
     }
     settle(app, order.id, &evidence, progress).await.map(drop)

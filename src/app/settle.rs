@@ -98,6 +98,7 @@ async fn attempt(
 fn count(app: &App, order: &Order, evidence: &Evidence, outcome: Outcome, now: Timestamp) {
     app.metrics.payment(outcome, excess(order, evidence), lag(evidence, now));
     match outcome {
+        Outcome::Mismatched if order.is_paid() => {}
         Outcome::Underpaid | Outcome::Mismatched => app.metrics.order("expired"),
         Outcome::RefundDue if matches!(order.state, OrderState::Failed { .. }) => {}
         _ => app.metrics.order("paid"),
@@ -157,7 +158,8 @@ pub async fn record_orphan(
     Ok(())
 }
 
-/// Keeps a payment that is of the other mode of Stripe than this shop; its order stays as it is.
+/// Keeps a payment that is of the other mode of Stripe than this shop, or of another page than its order's; the order
+/// stays as it is.
 pub async fn record_mismatch(
     app: &App,
     order: &Order,
@@ -198,7 +200,7 @@ async fn apply(
     evidence: &Evidence,
     now: Timestamp,
 ) -> Result<Option<Settled>, Error> {
-    if order.is_paid() || tx.has_payment(evidence).await? {
+    if tx.has_payment(evidence).await? {
         return Ok(Some(Settled::Before));
     }
     let outcome = match refusal(order, evidence) {
@@ -253,8 +255,12 @@ pub async fn record_excess(
     Ok(())
 }
 
-/// Why a payment buys nothing. A node may bring more than the price; a page at Stripe asks for exactly that.
+/// Why a payment buys nothing: its order is paid already, or it is not the price. A node may bring more than that; a page
+/// at Stripe asks for exactly it.
 fn refusal(order: &Order, evidence: &Evidence) -> Option<Outcome> {
+    if order.is_paid() {
+        return Some(Outcome::Mismatched);
+    }
     match (evidence.amount.excess_over(order.price()), &order.rail) {
         (None, Rail::Lightning { .. }) => Some(Outcome::Underpaid),
         (Some(excess), Rail::Card { .. }) if excess.get() == 0 => None,
@@ -263,12 +269,13 @@ fn refusal(order: &Order, evidence: &Evidence) -> Option<Outcome> {
     }
 }
 
-/// Not the price, which neither LND nor Stripe settles: recorded for the operator, and the order is over.
+/// A second payment, or not the price, which neither LND nor Stripe settles: recorded for the operator, and an order that
+/// is not paid is over.
 async fn refuse(tx: &mut Tx, order: &Order, refused: Outcome, now: Timestamp) -> Result<Outcome, Error> {
     if tx.mark_expired(order.id, now).await? {
         tx.release_reservation(order.id, now).await?;
     }
-    tracing::error!(order.id = %order.id, outcome = refused.name(), "a payment is not of its order's price");
+    tracing::error!(order.id = %order.id, outcome = refused.name(), "a payment does not fit its order");
     Ok(refused)
 }
 

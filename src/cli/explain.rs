@@ -204,7 +204,7 @@ const fn meaning(outcome: Outcome) -> &'static str {
         Outcome::RefundDue => "nothing could be given for it",
         Outcome::Orphaned => "its order is not in this database, which was restored from a backup",
         Outcome::Underpaid => "less than the price: nothing was given for it",
-        Outcome::Mismatched => "not the amount, currency or mode of its order: nothing was given for it",
+        Outcome::Mismatched => "not what its order asked for, or a second payment of it: nothing was given for it",
         Outcome::Disputed => "the cardholder's bank asks for it: what it granted does not count until that ends",
         Outcome::Refunded => "given back, and what it had granted was taken back",
         Outcome::ChargedBack => "lost to the cardholder's bank, and what it had granted was taken back",

@@ -23,6 +23,8 @@ on_both_databases!(
     what_is_complete_and_not_paid_holds_its_slot,
     an_order_that_a_restored_backup_forgot_is_an_orphan,
     an_order_on_lightning_is_none_of_stripe_s,
+    a_second_payment_of_an_order_is_entered_and_not_delivered,
+    a_page_that_is_not_the_order_s_closes_nothing_and_pays_for_nothing,
 );
 
 async fn scenario_24_an_event_that_comes_twice_or_at_once_is_applied_once(on: On) {
@@ -249,4 +251,41 @@ async fn an_order_on_lightning_is_none_of_stripe_s(on: On) {
     let intent = completed["data"]["object"]["payment_intent"].as_str().unwrap();
     let payment = cards.shop.app().store.payment(wiretoll::domain::payment::Provider::Stripe, intent).await.unwrap();
     assert_eq!(payment.unwrap().outcome.name(), "orphaned");
+}
+
+async fn a_second_payment_of_an_order_is_entered_and_not_delivered(on: On) {
+    let cards = Cards::open(on).await;
+    let (order, completed) = cards.buy().await;
+    let end = cards.subscription(&order).await.ends_at;
+    let mut session = completed["data"]["object"].clone();
+    session["payment_intent"] = json!("pi_second");
+    let now = cards.shop.clock.now();
+    for id in ["evt_2", "evt_3"] {
+        assert_eq!(cards.send(&event(id, "checkout.session.completed", now, &session)).await.0, 200);
+    }
+    let payments = cards.payments(&order).await;
+    let known: Vec<_> = payments.iter().map(|payment| (payment.outcome.name(), payment.is_open())).collect();
+    assert_eq!(known, [("applied", false), ("mismatched", true)], "{payments:?}");
+    assert_eq!((cards.stored(&order).await.state.name(), cards.subscription(&order).await.ends_at), ("paid", end));
+}
+
+async fn a_page_that_is_not_the_order_s_closes_nothing_and_pays_for_nothing(on: On) {
+    let cards = Cards::open(on).await;
+    let (order, _) = cards.order().await;
+    let now = cards.shop.clock.now();
+    let mut expired = cards.stripe.session_of(&order);
+    expired["status"] = json!("expired");
+    for (n, (field, value)) in [("livemode", json!(true)), ("id", json!("cs_test_other"))].into_iter().enumerate() {
+        let mut other = expired.clone();
+        other[field] = value;
+        assert_eq!(cards.send(&event(&format!("evt_{n}"), "checkout.session.expired", now, &other)).await.0, 200);
+        assert_eq!(cards.stored(&order).await.state.name(), "pending", "{field}");
+    }
+    let mut other = paid(&cards.stripe.session_of(&order));
+    other["id"] = json!("cs_test_other");
+    other["payment_intent"] = json!("pi_other");
+    assert_eq!(cards.send(&event("evt_5", "checkout.session.completed", now, &other)).await.0, 200);
+    assert_eq!((cards.stored(&order).await.state.name(), cards.outcome(&order).await), ("pending", "mismatched"));
+    assert_eq!(cards.send(&event("evt_6", "checkout.session.expired", now, &expired)).await.0, 200);
+    assert_eq!(cards.stored(&order).await.state.name(), "expired");
 }
