@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{App, Error};
 use crate::domain::event::{EventType, Subject};
 use crate::domain::order::{Order, OrderKind};
+use crate::domain::referral::WINDOW;
 use crate::domain::subscription::{Cause, Grant, Span, Standing, Subscription, ends_at};
 use crate::domain::time::Timestamp;
 use crate::store::{KeyOwner, Tx};
@@ -25,10 +26,13 @@ pub struct Referrer {
     months: u32,
 }
 
-/// Who is to have a bonus for this order; nobody for their own purchase, nor twice for one buyer who is known.
+/// Who is to have a bonus for this order; nobody for their own purchase, nor twice for one buyer who is known, nor beyond
+/// what an account may earn.
 pub async fn lock_referrer(app: &App, tx: &mut Tx, order: &Order, now: Timestamp) -> Result<Option<Referrer>, Error> {
     let OrderKind::New { months: bought } = order.kind else { return Ok(None) };
-    let Some(months) = app.shop.bonuses.of(bought) else { return Ok(None) };
+    if app.shop.bonuses.of(bought, 0).is_none() {
+        return Ok(None);
+    }
     let Some(account) = tx.referrer_of(order.id).await? else { return Ok(None) };
     if order.account == Some(account) {
         return Ok(None);
@@ -39,6 +43,8 @@ pub async fn lock_referrer(app: &App, tx: &mut Tx, order: &Order, now: Timestamp
     {
         return Ok(None);
     }
+    let earned = tx.months_earned(account, now.plus_millis(-WINDOW)).await?;
+    let Some(months) = app.shop.bonuses.of(bought, earned) else { return Ok(None) };
     let main = tx.main_subscription(account, now).await?;
     let extended = match order.public_key {
         Some(key) => tx.key_owner(key).await?,
@@ -104,7 +110,7 @@ pub async fn credit(
     Ok(())
 }
 
-/// Gives what its owner has banked to a subscription that was just paid for.
+/// Gives what its owner has banked to a subscription that was just paid for, or adopted.
 pub async fn give_banked(
     app: &App,
     tx: &mut Tx,

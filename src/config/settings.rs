@@ -37,6 +37,8 @@ const PINGABLE: [(&str, Pingable); 3] =
     [("anybody", Pingable::Anybody), ("own_servers", Pingable::OwnServers), ("nobody", Pingable::Nobody)];
 
 const MOST_REQUESTS: i64 = 1_000_000;
+const LONGEST_CONTACT: usize = 256;
+const MOST_BONUS_MONTHS: i64 = 1_000;
 
 /// The service, and the folder of its database and instance key.
 pub fn service(section: &mut Section<'_>, folder: &Path) -> (Service, PathBuf) {
@@ -201,7 +203,11 @@ pub fn bonuses(section: &mut Section<'_>) -> Bonuses {
         Value::String(text) => Bonuses::parse(text),
         _ => Err(Invalid::new("text is expected")),
     });
-    bonus.unwrap_or_default()
+    let mut bonuses = bonus.unwrap_or_default();
+    if let Some(most) = section.optional("most_months", "24", number(1..=MOST_BONUS_MONTHS)) {
+        bonuses.most_months = most;
+    }
+    bonuses
 }
 
 /// A duration was read within bounds that are far from 64 bits of milliseconds.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Invalid;
 use super::plan::MAX_MONTHS;
+use super::time::DAY;
 
 const LENGTHS: std::ops::RangeInclusive<usize> = 4..=32;
 /// RFC 4648: no digit that is taken for a letter.
@@ -11,13 +12,21 @@ const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// 80 bits: nobody guesses another one's.
 const RANDOM_LENGTH: usize = 10;
 
+/// Purchases of so long count together for the most that an account earns.
+pub const WINDOW: i64 = 365 * DAY;
+const MOST_MONTHS: u32 = 24;
+
 /// 4 to 32 characters of `A-Z 0-9 - _`; upper and lower case are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferralCode(String);
 
 /// Months for the owner of a code, by the months that were bought.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bonuses(Vec<(u32, u32)>);
+pub struct Bonuses {
+    by_months: Vec<(u32, u32)>,
+    /// What one account earns at most with purchases of [`WINDOW`].
+    pub most_months: u32,
+}
 
 impl ReferralCode {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
@@ -59,18 +68,19 @@ impl Bonuses {
         if months.len() < bonuses.len() {
             return Err(Invalid::new("two bonuses for the same months"));
         }
-        Ok(Self(bonuses))
+        Ok(Self { by_months: bonuses, most_months: MOST_MONTHS })
     }
 
-    /// What a purchase of so many months brings, if anything.
-    pub fn of(&self, months: u32) -> Option<u32> {
-        self.0.iter().find(|(bought, _)| *bought == months).map(|(_, bonus)| *bonus)
+    /// What a purchase of so many months brings who has earned so many already, if anything.
+    pub fn of(&self, bought: u32, earned: u32) -> Option<u32> {
+        let (_, bonus) = self.by_months.iter().find(|(months, _)| *months == bought)?;
+        Some(self.most_months.saturating_sub(earned).min(*bonus)).filter(|months| *months > 0)
     }
 }
 
 impl Default for Bonuses {
     fn default() -> Self {
-        Self(vec![(3, 1), (6, 2), (12, 3)])
+        Self { by_months: vec![(3, 1), (6, 2), (12, 3)], most_months: MOST_MONTHS }
     }
 }
 
@@ -104,11 +114,20 @@ mod tests {
     }
 
     #[test]
+    fn an_account_earns_so_much_and_no_more() {
+        let bonuses = Bonuses::default();
+        assert_eq!(
+            [20, 21, 22, 23, 24, 25].map(|earned| bonuses.of(12, earned)),
+            [Some(3), Some(3), Some(2), Some(1), None, None]
+        );
+    }
+
+    #[test]
     fn bonuses_are_read_as_pairs() {
         assert_eq!(Bonuses::parse("3=1, 6=2,12 = 3"), Ok(Bonuses::default()));
         let bonuses = Bonuses::default();
-        assert_eq!([1, 3, 6, 12].map(|months| bonuses.of(months)), [None, Some(1), Some(2), Some(3)]);
-        assert_eq!(Bonuses::parse("").unwrap().of(3), None);
+        assert_eq!([1, 3, 6, 12].map(|months| bonuses.of(months, 0)), [None, Some(1), Some(2), Some(3)]);
+        assert_eq!(Bonuses::parse("").unwrap().of(3, 0), None);
         assert!(Bonuses::parse("36=36").is_ok());
         for bad in ["3", "3=0", "0=1", "37=1", "3=37", "3=1,3=2", "3=1;6=2", "a=b"] {
             assert!(Bonuses::parse(bad).is_err(), "{bad}");

@@ -128,6 +128,20 @@ impl Tx {
         Ok(row.is_some())
     }
 
+    /// The months that purchases paid since then brought an account, whose row must be locked, and that were not taken back.
+    pub async fn months_earned(&mut self, account: Uuid, since: Timestamp) -> Result<u32> {
+        let row = sqlx::query(
+            "SELECT CAST(coalesce(sum(grants.months), 0) AS BIGINT) AS months FROM grants \
+             JOIN orders ON orders.id = order_id WHERE grants.account_id = $1 AND grants.kind = 'referral' \
+             AND revoked_at IS NULL AND paid_at > $2",
+        )
+        .bind(account.to_string())
+        .bind(since.millis())
+        .fetch_one(&mut *self.inner)
+        .await?;
+        Record::new("grants", &row).unsigned_u32("months")
+    }
+
     /// The account that an order has brought a bonus, while it was not taken back.
     pub async fn bonus_owner(&mut self, order: Uuid) -> Result<Option<Uuid>> {
         let row = sqlx::query(

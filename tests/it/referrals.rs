@@ -1,5 +1,7 @@
 //! Referrals: a purchase that names a code brings its owner months, once and never their own.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use wiretoll::app::apply_invoice::apply_invoice;
@@ -20,6 +22,8 @@ on_both_databases!(
     scenario_28_a_buyer_who_is_known_brings_one_bonus,
     scenario_28_a_bonus_that_was_taken_back_is_given_to_nobody,
     a_bonus_waits_for_its_owner_s_next_subscription,
+    a_bonus_is_given_to_what_its_owner_adopts,
+    an_account_earns_so_many_months_a_year_and_no_more,
     a_code_that_is_nobody_s_loses_no_sale,
     a_code_is_one_account_s_for_good,
     bonuses_that_cross_do_not_wait_for_each_other,
@@ -175,6 +179,34 @@ async fn a_bonus_waits_for_its_owner_s_next_subscription(on: On) {
     let subscription = shop.stored(&next).await.subscription_id.unwrap();
     assert_eq!(shop.app().store.grants(subscription).await.unwrap().len(), 1, "each is given once");
     assert_eq!(owner.history(&shop).await.as_array().unwrap().len(), 2);
+}
+
+async fn a_bonus_is_given_to_what_its_owner_adopts(on: On) {
+    let shop = Shop::open(on).await;
+    let owner = Owner::of(&shop).await;
+    owner.refers(&shop).await;
+    let bought = shop.buy().await;
+    let before = end(&shop, &bought).await;
+    let body = json!({ "paymentHash": bought.hash, "claimToken": bought.token });
+    let adopted = shop.post_as(&bearer(&owner.key), "/api/v1/account/adopt", body.clone()).await;
+    let after = before.plus_months(1).unwrap();
+    assert_eq!((adopted.status, &adopted.body["subscriptionEnd"]), (200, &json!(after)), "{}", adopted.body);
+    assert_eq!(end(&shop, &bought).await, after);
+    assert_eq!(shop.post_as(&bearer(&owner.key), "/api/v1/account/adopt", body).await.status, 200);
+    assert_eq!(end(&shop, &bought).await, after, "once");
+}
+
+async fn an_account_earns_so_many_months_a_year_and_no_more(on: On) {
+    let shop = Shop::open_with(on, |config| config.bonuses.most_months = 2).await;
+    let owner = Owner::of(&shop).await;
+    for (purchases, months) in [(1, 1), (2, 2), (2, 2)] {
+        owner.refers(&shop).await;
+        assert_eq!(owner.totals(&shop).await, (json!(purchases), json!(months)));
+    }
+    // Those of a year ago do not count any more.
+    shop.advance(Duration::from_hours(366 * 24)).await;
+    owner.refers(&shop).await;
+    assert_eq!(owner.totals(&shop).await, (json!(3), json!(3)));
 }
 
 async fn a_code_that_is_nobody_s_loses_no_sale(on: On) {

@@ -177,6 +177,22 @@ fn origins_are_a_list_of_them() {
 }
 
 #[test]
+fn a_security_contact_is_an_address_of_mail_or_of_a_page() {
+    let file = |value: &str| least_and(&format!("[service]\nsecurity_contact = \"{value}\""));
+    let (longest, too_long) = (format!("https://{}", "a".repeat(248)), format!("https://{}", "a".repeat(249)));
+    let right = ["mailto:security@a.example", "https://a.example/security", &longest];
+    let wrong =
+        ["", "security@a.example", "mailto:", "https://", "http://a.example", "mailto:a b", "mailto:a\\nb", &too_long];
+    assert_edges("service.security_contact", &right, &wrong, file);
+}
+
+#[test]
+fn what_an_account_earns_is_bounded() {
+    let file = |value: &str| least_and(&format!("[referral]\nmost_months = {value}"));
+    assert_edges("referral.most_months", &["1", "1000"], &["0", "1001", "'a'"], file);
+}
+
+#[test]
 fn proxies_are_networks_but_never_everybody() {
     let file = |value: &str| least_and(&format!("[service]\ntrusted_proxies = {value}"));
     let right = ["[]", "['10.0.0.1']", "['10.0.0.0/8', '::1']", "'10.0.0.1, fd00::/8'"];
