@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::authenticate::Authenticated;
+use super::credit_referral::give_banked;
 use super::operator::By;
 use super::{App, Error, NO_SUCH_ORDER};
 use crate::config::SecretText;
@@ -35,6 +36,8 @@ pub async fn adopt_order(
     let order = proven_order(app, hash, token).await?;
     let mut tx = app.store.begin().await?;
     let order = tx.lock_order(order.id).await?.ok_or(Error::NotFound(NO_SUCH_ORDER))?;
+    // Before the subscription, as in a settlement: nobody banks a bonus for this account at the same moment.
+    tx.lock_account(owner.account).await?;
     let subscription = founded(&mut tx, &order).await?;
     match order.account {
         None if tx.bonus_owner(order.id).await? == Some(owner.account) => {
@@ -44,8 +47,15 @@ pub async fn adopt_order(
         Some(account) if account == owner.account => {}
         Some(_) => return Err(Error::Conflict("this order belongs to another account".into())),
     }
+    let subscription = match subscription {
+        Some(before) => tx.lock_subscription(before.id).await?,
+        None => None,
+    };
     tx.commit().await?;
     app.changes.announce(&order.id);
+    if let Some(adopted) = &subscription {
+        app.server_changes.announce(&adopted.server_id);
+    }
     Ok(Adopted { order, subscription })
 }
 
@@ -80,9 +90,12 @@ async fn own(
     let (now, data) = (app.clock.now(), By::Account(owner).tells(&json!({})));
     tx.own_order(order.id, owner.account).await?;
     tx.record(app.new_id(), EventType::OrderAdopted, Subject::Order(order.id), &data, now).await?;
-    if let Some(Subscription { id, .. }) = subscription {
-        tx.own_subscription(*id, owner.account).await?;
-        tx.record(app.new_id(), EventType::SubscriptionAdopted, Subject::Subscription(*id), &data, now).await?;
+    if let Some(adopted) = subscription {
+        tx.own_subscription(adopted.id, owner.account).await?;
+        tx.record(app.new_id(), EventType::SubscriptionAdopted, Subject::Subscription(adopted.id), &data, now).await?;
+        if adopted.is_active(now) {
+            give_banked(app, tx, adopted.id, now, now).await?;
+        }
     }
     Ok(())
 }
