@@ -6,9 +6,11 @@ use uuid::Uuid;
 use super::connections::Ask as _;
 use super::events::event_from;
 use super::row::Record;
+use super::webhooks::owner_from;
 use super::{Result, Store, Tx};
 use crate::domain::event::{Event, Subject};
 use crate::domain::time::Timestamp;
+use crate::domain::webhook::{Owner, WebhookUrl};
 use crate::domain::webhook_body::ToldSubject;
 
 /// One event to be told to one endpoint, as it stands.
@@ -72,7 +74,12 @@ pub struct DeliveryFilter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueEndpoint {
     pub id: Uuid,
-    pub url: String,
+    pub owner: Owner,
+    pub url: WebhookUrl,
+    /// So many deliveries.
+    pub count: u64,
+    /// Since when the first of them is.
+    pub due: Timestamp,
 }
 
 /// Deliveries that wait.
@@ -133,22 +140,32 @@ impl Store {
         rows.iter().map(delivery_from).collect()
     }
 
-    /// Endpoints that something is due for, the longest overdue first.
-    pub async fn due_endpoints(&self, now: Timestamp, at_most: u32) -> Result<Vec<DueEndpoint>> {
+    /// Endpoints that something is due for: the operator's, then all others, of both the longest overdue first. `after` is
+    /// the last one of the page before.
+    pub async fn due_endpoints(
+        &self,
+        now: Timestamp,
+        after: Option<&DueEndpoint>,
+        at_most: usize,
+    ) -> Result<Vec<DueEndpoint>> {
+        let (turn, due, id) =
+            after.map_or((-1, Timestamp::EPOCH, Uuid::nil()), |after| (turn(after), after.due, after.id));
         let rows = sqlx::query(
-            "SELECT d.endpoint_id AS id, e.url FROM (SELECT endpoint_id, min(next_at) AS due FROM webhook_deliveries \
+            "SELECT id, kind, account_id, order_id, url, n, due FROM (SELECT e.id AS id, kind, account_id, order_id, url, n, \
+             due, CASE WHEN kind IN ('operator', 'configured') THEN 0 ELSE 1 END AS turn \
+             FROM (SELECT endpoint_id, CAST(min(next_at) AS BIGINT) AS due, CAST(count(*) AS BIGINT) AS n FROM webhook_deliveries \
              WHERE state = 'pending' AND next_at <= $1 GROUP BY endpoint_id) d \
-             JOIN webhook_endpoints e ON e.id = d.endpoint_id ORDER BY d.due, d.endpoint_id LIMIT $2",
+             JOIN webhook_endpoints e ON e.id = d.endpoint_id) all_due \
+             WHERE turn > $2 OR (turn = $2 AND (due > $3 OR (due = $3 AND id > $4))) ORDER BY turn, due, id LIMIT $5",
         )
         .bind(now.millis())
-        .bind(i64::from(at_most))
+        .bind(turn)
+        .bind(due.millis())
+        .bind(id.to_string())
+        .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
         .all_from(&self.reader)
         .await?;
-        let due = |row: &AnyRow| {
-            let record = Record::new("webhook_endpoints", row);
-            Ok(DueEndpoint { id: record.id("id")?, url: record.text("url")? })
-        };
-        rows.iter().map(due).collect()
+        rows.iter().map(due_endpoint_from).collect()
     }
 
     pub async fn count_waiting_deliveries(&self) -> Result<WaitingDeliveries> {
@@ -256,6 +273,22 @@ impl Tx {
         .bind(i64::from(at_most));
         Ok(done.execute(&mut *self.inner).await?.rows_affected())
     }
+}
+
+/// The operator's come first.
+const fn turn(endpoint: &DueEndpoint) -> i64 {
+    if endpoint.owner.is_operator() { 0 } else { 1 }
+}
+
+fn due_endpoint_from(row: &AnyRow) -> Result<DueEndpoint> {
+    let record = Record::new("webhook_endpoints", row);
+    Ok(DueEndpoint {
+        id: record.id("id")?,
+        owner: owner_from(&record)?,
+        url: record.parsed("url", WebhookUrl::parse(&record.text("url")?))?,
+        count: record.unsigned_u64("n")?,
+        due: record.time("due")?,
+    })
 }
 
 fn delivery_from(row: &AnyRow) -> Result<Delivery> {

@@ -246,16 +246,18 @@ impl Tx {
     }
 }
 
+pub(super) fn owner_from(record: &Record<'_>) -> Result<Owner> {
+    match (record.text("kind")?.as_str(), record.optional_id("account_id")?, record.optional_id("order_id")?) {
+        ("operator", None, None) => Ok(Owner::Operator),
+        ("configured", None, None) => Ok(Owner::Configuration),
+        ("account", Some(account), None) => Ok(Owner::Account(account)),
+        ("callback", None, Some(order)) => Ok(Owner::Order(order)),
+        (other, ..) => Err(record.corrupt("kind", Invalid::new(format!("{other} is not known here")))),
+    }
+}
+
 pub(super) fn endpoint_from(row: &AnyRow) -> Result<Endpoint> {
     let record = Record::new("webhook_endpoints", row);
-    let owner =
-        match (record.text("kind")?.as_str(), record.optional_id("account_id")?, record.optional_id("order_id")?) {
-            ("operator", None, None) => Owner::Operator,
-            ("configured", None, None) => Owner::Configuration,
-            ("account", Some(account), None) => Owner::Account(account),
-            ("callback", None, Some(order)) => Owner::Order(order),
-            (other, ..) => return Err(record.corrupt("kind", Invalid::new(format!("{other} is not known here")))),
-        };
     let disabled = match (record.optional_time("disabled_at")?, record.optional_text("disabled_because")?.as_deref()) {
         (None, None) => None,
         (Some(at), Some("gone")) => Some((at, Disabled::Gone)),
@@ -264,7 +266,7 @@ pub(super) fn endpoint_from(row: &AnyRow) -> Result<Endpoint> {
     };
     Ok(Endpoint {
         id: record.id("id")?,
-        owner,
+        owner: owner_from(&record)?,
         url: record.parsed("url", WebhookUrl::parse(&record.text("url")?))?,
         events: EventFilter::from_stored(&record.text("events")?),
         created_at: record.time("created_at")?,

@@ -1,7 +1,7 @@
 //! Tells of events: fans them out, and sends what is due, each endpoint by itself.
 //!
-//! An attempt takes a place of its endpoint's, of its host's and of all; whoever is slow takes its own places and
-//! nobody else's. Nothing is written while nothing is due.
+//! An attempt takes a place of its endpoint's, of its account's, of its host's and of all; whoever is slow takes its own
+//! places and nobody else's. Nothing is written while nothing is due.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,18 +14,22 @@ use uuid::Uuid;
 use crate::app::fan_out::fan_out;
 use crate::app::send_webhooks::{claim_due, send_claimed};
 use crate::app::{App, Error};
-use crate::domain::webhook::WebhookUrl;
+use crate::domain::webhook::Owner;
 use crate::stop::Stop;
+use crate::store::DueEndpoint;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// For what is being sent when the program ends; what takes longer is sent again later.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Attempts at a time.
 const OF_ALL: usize = 64;
+/// The rest are the operator's: customers choose whom they have called, and how slow that is.
+const OF_CUSTOMERS: usize = 56;
+const OF_ACCOUNT: usize = 8;
 const OF_HOST: usize = 8;
 const OF_ENDPOINT: usize = 4;
 /// Endpoints of one look.
-const AT_ONCE: u32 = 256;
+const PAGE: usize = 256;
 
 pub async fn run(app: App, mut stop: Stop) {
     let places = Places::default();
@@ -73,13 +77,7 @@ async fn send(app: App, delivery: Uuid, place: Place) {
 
 /// Deliveries that are claimed, each with its place.
 async fn due(app: &App, places: &Places) -> Result<Vec<(Uuid, Place)>, Error> {
-    let mut taken: HashMap<Uuid, Vec<Place>> = HashMap::new();
-    for endpoint in app.store.due_endpoints(app.clock.now(), AT_ONCE).await? {
-        let host = WebhookUrl::parse(&endpoint.url).map(|url| url.host().to_owned()).unwrap_or_default();
-        let free = std::iter::from_fn(|| places.take(endpoint.id, &host)).take(OF_ENDPOINT).collect();
-        taken.insert(endpoint.id, free);
-    }
-    taken.retain(|_, free: &mut Vec<Place>| !free.is_empty());
+    let mut taken = places_for_due(app, places).await?;
     if taken.is_empty() {
         return Ok(Vec::new());
     }
@@ -87,6 +85,28 @@ async fn due(app: &App, places: &Places) -> Result<Vec<(Uuid, Place)>, Error> {
     let claimed = claim_due(app, &wanted).await?;
     let with_place = |(endpoint, delivery)| Some((delivery, taken.get_mut(&endpoint)?.pop()?));
     Ok(claimed.into_iter().filter_map(with_place).collect())
+}
+
+/// Page after page, while there are places: all of the longest overdue may be of one host, which has none left.
+async fn places_for_due(app: &App, places: &Places) -> Result<HashMap<Uuid, Vec<Place>>, Error> {
+    let (now, mut taken, mut after) = (app.clock.now(), HashMap::new(), None);
+    loop {
+        let page = app.store.due_endpoints(now, after.as_ref(), PAGE).await?;
+        for endpoint in &page {
+            let wanted = usize::try_from(endpoint.count).unwrap_or(usize::MAX);
+            let free: Vec<_> = std::iter::from_fn(|| places.take(endpoint)).take(wanted).collect();
+            if !free.is_empty() {
+                taken.insert(endpoint.id, free);
+            }
+        }
+        let is_last = page.len() < PAGE;
+        // The operator's come first, and are looked at whatever customers have taken.
+        let goes_on = |last: &DueEndpoint| last.owner.is_operator() || !places.are_taken(&Share::Customers);
+        after = page.into_iter().last().filter(goes_on);
+        if is_last || after.is_none() {
+            return Ok(taken);
+        }
+    }
 }
 
 fn report<T>(what: &'static str, done: Result<T, Error>) {
@@ -97,39 +117,76 @@ fn report<T>(what: &'static str, done: Result<T, Error>) {
 
 /// Who is being called, and how often. Clones share it.
 #[derive(Debug, Clone, Default)]
-struct Places(Arc<Mutex<Taken>>);
+struct Places(Arc<Mutex<HashMap<Share, usize>>>);
 
-#[derive(Debug, Default)]
-struct Taken {
-    all: usize,
-    hosts: HashMap<String, usize>,
-    endpoints: HashMap<Uuid, usize>,
+/// Of what an attempt takes a place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Share {
+    All,
+    Customers,
+    /// The operator's hosts are counted for themselves: a customer may have the same one called.
+    OperatorsHost(String),
+    Host(String),
+    Account(Uuid),
+    Endpoint(Uuid),
 }
 
 /// A place that is taken until it is dropped.
 #[derive(Debug)]
 struct Place {
     places: Places,
-    endpoint: Uuid,
-    host: String,
+    shares: Vec<Share>,
+}
+
+impl Share {
+    fn of(endpoint: &DueEndpoint) -> Vec<Self> {
+        let host = endpoint.url.host().to_owned();
+        let mut shares = vec![Self::All, Self::Endpoint(endpoint.id)];
+        if endpoint.owner.is_operator() {
+            shares.push(Self::OperatorsHost(host));
+        } else {
+            shares.extend([Self::Customers, Self::Host(host)]);
+        }
+        if let Owner::Account(account) = endpoint.owner {
+            shares.push(Self::Account(account));
+        }
+        shares
+    }
+
+    const fn places(&self) -> usize {
+        match self {
+            Self::All => OF_ALL,
+            Self::Customers => OF_CUSTOMERS,
+            Self::OperatorsHost(_) | Self::Host(_) => OF_HOST,
+            Self::Account(_) => OF_ACCOUNT,
+            Self::Endpoint(_) => OF_ENDPOINT,
+        }
+    }
+
+    fn is_taken(&self, taken: &HashMap<Self, usize>) -> bool {
+        taken.get(self).is_some_and(|count| *count >= self.places())
+    }
 }
 
 impl Places {
-    /// None where the endpoint, its host or all have as many as they may have.
-    fn take(&self, endpoint: Uuid, host: &str) -> Option<Place> {
+    /// None where any of its shares is taken.
+    fn take(&self, endpoint: &DueEndpoint) -> Option<Place> {
+        let shares = Share::of(endpoint);
         let mut taken = self.lock();
-        let of_host = taken.hosts.get(host).copied().unwrap_or(0);
-        let of_endpoint = taken.endpoints.get(&endpoint).copied().unwrap_or(0);
-        if taken.all >= OF_ALL || of_host >= OF_HOST || of_endpoint >= OF_ENDPOINT {
+        if shares.iter().any(|share| share.is_taken(&taken)) {
             return None;
         }
-        taken.all += 1;
-        taken.hosts.insert(host.to_owned(), of_host + 1);
-        taken.endpoints.insert(endpoint, of_endpoint + 1);
-        Some(Place { places: self.clone(), endpoint, host: host.to_owned() })
+        for share in &shares {
+            *taken.entry(share.clone()).or_default() += 1;
+        }
+        Some(Place { places: self.clone(), shares })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+    fn are_taken(&self, share: &Share) -> bool {
+        share.is_taken(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Share, usize>> {
         // Nothing that holds the lock can panic half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,16 +195,11 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.lock();
-        taken.all = taken.all.saturating_sub(1);
-        let left = taken.hosts.get(&self.host).map_or(0, |n| n.saturating_sub(1));
-        match left {
-            0 => drop(taken.hosts.remove(&self.host)),
-            left => drop(taken.hosts.insert(self.host.clone(), left)),
-        }
-        let left = taken.endpoints.get(&self.endpoint).map_or(0, |n| n.saturating_sub(1));
-        match left {
-            0 => drop(taken.endpoints.remove(&self.endpoint)),
-            left => drop(taken.endpoints.insert(self.endpoint, left)),
+        for share in &self.shares {
+            match taken.get_mut(share) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(taken.remove(share)),
+            }
         }
     }
 }
@@ -155,28 +207,58 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::Timestamp;
+    use crate::domain::webhook::WebhookUrl;
+
+    fn endpoint(n: u128, owner: Owner, host: &str) -> DueEndpoint {
+        let url = WebhookUrl::parse(&format!("https://{host}/hooks")).unwrap();
+        DueEndpoint { id: Uuid::from_u128(n), owner, url, count: 100, due: Timestamp::EPOCH }
+    }
+
+    /// Somebody else's for each number.
+    fn customers(n: u128, host: &str) -> DueEndpoint {
+        endpoint(n, Owner::Order(Uuid::from_u128(n)), host)
+    }
+
+    fn all_of(places: &Places, endpoint: &DueEndpoint) -> Vec<Place> {
+        std::iter::from_fn(|| places.take(endpoint)).collect()
+    }
 
     #[test]
     fn scenario_40_whoever_is_slow_takes_no_place_of_another() {
         let places = Places::default();
-        let slow = Uuid::from_u128(1);
-        let taken: Vec<_> = std::iter::from_fn(|| places.take(slow, "slow.example")).collect();
+        let slow = customers(1, "slow.example");
+        let taken = all_of(&places, &slow);
         assert_eq!(taken.len(), OF_ENDPOINT);
-        assert!(places.take(Uuid::from_u128(2), "quick.example").is_some());
+        assert!(places.take(&customers(2, "quick.example")).is_some());
         drop(taken);
-        assert!(places.take(slow, "slow.example").is_some());
+        assert!(places.take(&slow).is_some());
     }
 
     #[test]
-    fn a_host_and_all_of_them_have_their_bounds() {
+    fn a_host_an_account_and_all_of_them_have_their_bounds() {
         let places = Places::default();
-        let on = |host: &str, n: u128| places.take(Uuid::from_u128(n), host);
-        let of_one_host: Vec<_> = (0..100).filter_map(|n| on("a.example", n)).collect();
+        let of_one_host: Vec<_> = (0..100).filter_map(|n| places.take(&customers(n, "a.example"))).collect();
         assert_eq!(of_one_host.len(), OF_HOST);
-        let others: Vec<_> = (100..300).filter_map(|n| on(&format!("{n}.example"), n)).collect();
-        assert_eq!(of_one_host.len() + others.len(), OF_ALL);
-        drop((of_one_host, others));
-        let taken = places.lock();
-        assert_eq!((taken.all, taken.hosts.len(), taken.endpoints.len()), (0, 0, 0));
+        let account = Owner::Account(Uuid::from_u128(7));
+        let on_names_of_its_own = |n| places.take(&endpoint(n, account, &format!("{n}.b.example")));
+        let of_one_account: Vec<_> = (100..200).filter_map(on_names_of_its_own).collect();
+        assert_eq!(of_one_account.len(), OF_ACCOUNT);
+        let others: Vec<_> = (200..400).filter_map(|n| places.take(&customers(n, &format!("{n}.example")))).collect();
+        assert_eq!(of_one_host.len() + of_one_account.len() + others.len(), OF_CUSTOMERS);
+        assert!(places.are_taken(&Share::Customers));
+        drop((of_one_host, of_one_account, others));
+        assert!(places.lock().is_empty());
+    }
+
+    #[test]
+    fn scenario_40_customers_leave_the_operator_s_places_and_hosts_alone() {
+        let places = Places::default();
+        let of_their_host: Vec<_> = (0..100).filter_map(|n| places.take(&customers(n, "ops.example"))).collect();
+        let others: Vec<_> = (100..300).filter_map(|n| places.take(&customers(n, &format!("{n}.example")))).collect();
+        assert_eq!(of_their_host.len() + others.len(), OF_CUSTOMERS);
+        assert_eq!(all_of(&places, &endpoint(300, Owner::Operator, "ops.example")).len(), OF_ENDPOINT);
+        assert_eq!(all_of(&places, &endpoint(301, Owner::Configuration, "ops.example")).len(), OF_ENDPOINT);
+        assert_eq!(OF_ALL - OF_CUSTOMERS, OF_HOST);
     }
 }

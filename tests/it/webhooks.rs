@@ -97,7 +97,7 @@ async fn endpoint_at(shop: &Shop, path: &str) -> Endpoint {
 /// What the worker does, once, for a shop that rests.
 async fn send_due(shop: &Shop) {
     fan_out(shop.app()).await.unwrap();
-    for endpoint in shop.app().store.due_endpoints(shop.clock.now(), 100).await.unwrap() {
+    for endpoint in shop.app().store.due_endpoints(shop.clock.now(), None, 100).await.unwrap() {
         for (_, delivery) in claim_due(shop.app(), &[(endpoint.id, 100)]).await.unwrap() {
             send_claimed(shop.app(), delivery).await.unwrap();
         }
