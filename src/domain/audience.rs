@@ -1,8 +1,8 @@
 //! Who is told of which event: the one place that decides what leaves the house.
 //!
-//! The operator sees every event whole. An owner sees the types in this table, of their own orders and subscriptions,
-//! and of each only the fields that stand here: an operator's note, for one, is not for them. A type that is not in the
-//! table is the operator's alone, so a new one is told to nobody by accident.
+//! The operator sees every event whole. An owner sees the types in this table, of what is their own, and of each only the
+//! fields that stand here: an operator's note, for one, is not for them. A type that is not in the table is the
+//! operator's alone, so a new one is told to nobody by accident.
 
 use super::event::EventType;
 
@@ -24,10 +24,13 @@ const fn with_callback(event: EventType, fields: &'static [&'static str]) -> Row
     Row { event, fields, callback: true }
 }
 
-const OWNERS: [Row; 20] = [
-    with_callback(EventType::OrderPaid, &["amountMsat", "excessMsat"]),
-    with_callback(EventType::OrderPaidLate, &["amountMsat", "excessMsat"]),
-    with_callback(EventType::OrderRefundDue, &["amountMsat", "excessMsat"]),
+/// In the unit in which it was paid.
+const AMOUNTS: &[&str] = &["amountMsat", "excessMsat", "amountCents", "excessCents"];
+
+const OWNERS: [Row; 21] = [
+    with_callback(EventType::OrderPaid, AMOUNTS),
+    with_callback(EventType::OrderPaidLate, AMOUNTS),
+    with_callback(EventType::OrderRefundDue, AMOUNTS),
     row(EventType::OrderExpired, &[]),
     with_callback(EventType::ClaimReady, &["subscriptionId", "serverId"]),
     row(EventType::SubscriptionCreated, &["serverId", "endsAt"]),
@@ -44,6 +47,7 @@ const OWNERS: [Row; 20] = [
     row(EventType::Usage100, &["month", "usedBytes", "limitBytes"]),
     row(EventType::ClaimBound, &[]),
     row(EventType::ReferralCredited, &["months", "durationPurchased", "subscriptionId"]),
+    row(EventType::WebhookDisabled, &["host", "because"]),
     with_callback(EventType::WebhookTest, &[]),
 ];
 
@@ -51,7 +55,7 @@ fn find(event_type: &str) -> Option<&'static Row> {
     OWNERS.iter().find(|row| row.event.name() == event_type)
 }
 
-/// Whether the owner of an order or a subscription is told of such an event of it.
+/// Whether the owner of an order, a subscription or a webhook is told of such an event of it.
 pub fn owner_sees(event_type: &str) -> bool {
     find(event_type).is_some()
 }

@@ -50,11 +50,13 @@ impl Tx {
         Ok(untold)
     }
 
-    /// The account that an order or a subscription is of, or that it is; of nothing else is anybody told but the operator.
+    /// The account that an order, a subscription or a webhook is of, or that it is; of nothing else is anybody told but the
+    /// operator.
     pub async fn owner_of(&mut self, subject_kind: &str, subject_id: &str) -> Result<Option<Uuid>> {
         let sql = match subject_kind {
             "order" => "SELECT id, account_id FROM orders WHERE id = $1",
             "subscription" => "SELECT id, account_id FROM subscriptions WHERE id = $1",
+            "webhook" => "SELECT id, account_id FROM webhook_endpoints WHERE id = $1",
             "account" => "SELECT id, id AS account_id FROM accounts WHERE id = $1",
             _ => return Ok(None),
         };

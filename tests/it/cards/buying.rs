@@ -17,11 +17,14 @@ use super::Cards;
 use crate::on_both_databases;
 use crate::shop::{API, On, Shop, a_key};
 
+use crate::receiver::Receiver;
 on_both_databases!(
     a_card_buys_a_subscription_that_is_claimed_with_order_id_and_token,
     a_card_renews_a_subscription,
     cards_are_refused_clearly_where_they_cannot_be_taken,
     scenario_21_a_repeated_create_ends_at_the_same_page,
+    a_callback_is_told_how_much_was_paid_by_card,
+    an_owner_lists_syncs_and_claims_what_was_bought_by_card,
     an_event_that_never_came_is_made_up_for_by_looking,
     a_page_that_nobody_paid_on_is_closed_by_stripe_and_its_slot_is_free,
     scenario_13_a_page_that_is_paid_when_it_is_to_be_closed_is_paid,
@@ -83,6 +86,58 @@ async fn a_card_renews_a_subscription(on: On) {
 
 async fn cards_are_refused_clearly_where_they_cannot_be_taken(on: On) {
     let cards = Cards::open(on).await;
+async fn a_callback_is_told_how_much_was_paid_by_card(on: On) {
+    let receiver = Receiver::start().await;
+    let cards = Cards::open_with(on, |config| config.egress.allow_customers = config.egress.allow.clone()).await;
+    let reply = cards.create(json!({ "callbackUrl": receiver.url("/mine") })).await;
+    let order = reply.body["orderId"].as_str().unwrap();
+    assert_eq!(cards.send(&cards.completed("evt_1", order)).await.0, 200);
+    cards.shop.until("the callback was told", || async { !receiver.at("/mine").is_empty() }).await;
+    let told = receiver.at("/mine").remove(0).json();
+    assert_eq!(told["data"]["order"], json!({ "id": order, "amountCents": 300, "excessCents": 0 }), "{told}");
+}
+
+async fn an_owner_lists_syncs_and_claims_what_was_bought_by_card(on: On) {
+    let cards = Cards::open(on).await;
+    let shop = &cards.shop;
+    let (owner, other) = (an_account(shop).await, an_account(shop).await);
+    let body = json!({ "serverId": "eu-de", "duration": 1, "paymentMethod": "card", "wgPublicKey": a_key() });
+    let order = shop.post_as(&owner, &format!("{API}/subscription/create"), body).await.body;
+    let order = order["orderId"].as_str().unwrap();
+    assert_eq!(cards.send(&cards.completed("evt_1", order)).await.0, 200);
+    let listed = shop.get_as(&owner, &format!("{API}/subscription/list")).await.body;
+    let one = &listed["subscriptions"][0];
+    assert_eq!((&one["paymentHash"], &one["orderId"]), (&Value::Null, &json!(order)), "{one}");
+    let mut agent = Agent::of(shop.app());
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    agent.tell_usage(shop.app(), a_gigabyte(&agent)).await;
+    let sync = format!("{API}/subscription/{order}/sync");
+    let synced = shop.post_as(&owner, &sync, json!({})).await;
+    assert_eq!(
+        (synced.status, &synced.body["subscription"]["bandwidth_used"]),
+        (200, &json!(1_000)),
+        "{}",
+        synced.body
+    );
+    let theirs = shop.post_as(&other, &sync, json!({})).await;
+    assert_eq!((theirs.status, theirs.error()), (404, "ERR_RESOURCE_NOT_FOUND"));
+    // The owner's credential is as good a proof as the claim token.
+    let claim = format!("{API}/subscription/claim");
+    assert_eq!(shop.post_as(&other, &claim, json!({ "orderId": order })).await.status, 404);
+    let claimed = shop.post_as(&owner, &claim, json!({ "orderId": order })).await;
+    assert_eq!((claimed.status, &claimed.body["success"]), (200, &json!(true)), "{}", claimed.body);
+}
+
+async fn an_account(shop: &Shop) -> String {
+    let (name, scopes) = (KeyName::parse("a test's").unwrap(), Scopes::all());
+    let new = NewApiKey { account: KeyOwner::NewAccount, name, scopes };
+    format!("Bearer {}", create_api_key(shop.app(), new, By::Operator(None)).await.unwrap().key.expose())
+}
+
+fn a_gigabyte(agent: &Agent) -> Usage {
+    Usage { peer: agent.peer().id, run: Uuid::from_u128(1), bytes: 1_000_000_000, handshake_at: None }
+}
+
     let in_sats = cards.create(json!({ "duration": 3 })).await;
     assert_eq!((in_sats.status, in_sats.error()), (400, "ERR_INVALID_INPUT"));
     let other = cards.create(json!({ "paymentMethod": "cash" })).await;
