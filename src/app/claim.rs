@@ -81,10 +81,7 @@ pub async fn claim(app: &App, claim: &Claim) -> Result<Claimed, Error> {
 
 /// The order, if the client may know of it and has shown what it requires.
 async fn proven_order(app: &App, claim: &Claim) -> Result<Order, Error> {
-    let found = match claim.order {
-        PublicName::PaymentHash(hash) => app.store.order_by_payment_hash(hash).await?,
-        PublicName::CardOrder(id) => app.store.order(id).await?.filter(|order| order.payment_hash().is_none()),
-    };
+    let found = app.store.order_named(claim.order).await?;
     let order = found.filter(|order| order.is_visible(app.clock.now())).ok_or(Error::NotFound(NO_SUCH_ORDER))?;
     // The id of an order is no secret: Stripe, its receipts and its events have it, too.
     let by_card = matches!(order.rail, Rail::Card { .. });

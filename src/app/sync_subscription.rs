@@ -4,7 +4,7 @@ use super::authenticate::Authenticated;
 use super::bandwidth::month_of;
 use super::wait_installed::wait_until_reported;
 use super::{App, Error, NO_SUCH_ORDER, Unavailable};
-use crate::domain::lightning::PaymentHash;
+use crate::domain::order::PublicName;
 use crate::domain::subscription::Subscription;
 use crate::store::Used;
 
@@ -20,8 +20,8 @@ pub struct Synced {
 /// # Errors
 /// [`Error::NotFound`] for an unknown order and somebody else's subscription alike; [`Unavailable::NoReport`] where the
 /// server stays silent.
-pub async fn sync_subscription(app: &App, owner: &Authenticated, hash: PaymentHash) -> Result<Synced, Error> {
-    let subscription = owned(app, owner, hash).await?.ok_or(Error::NotFound(NO_SUCH_ORDER))?;
+pub async fn sync_subscription(app: &App, owner: &Authenticated, name: PublicName) -> Result<Synced, Error> {
+    let subscription = owned(app, owner, name).await?.ok_or(Error::NotFound(NO_SUCH_ORDER))?;
     if !wait_until_reported(app, &subscription).await? {
         return Err(Unavailable::NoReport(subscription.server_id).into());
     }
@@ -29,8 +29,8 @@ pub async fn sync_subscription(app: &App, owner: &Authenticated, hash: PaymentHa
     Ok(Synced { subscription, used })
 }
 
-async fn owned(app: &App, owner: &Authenticated, hash: PaymentHash) -> Result<Option<Subscription>, Error> {
-    let order = app.store.order_by_payment_hash(hash).await?;
+async fn owned(app: &App, owner: &Authenticated, name: PublicName) -> Result<Option<Subscription>, Error> {
+    let order = app.store.order_named(name).await?;
     let Some(id) = order.and_then(|order| order.subscription_id) else { return Ok(None) };
     let found = app.store.subscription(id).await?;
     Ok(found.filter(|found| found.account == Some(owner.account)))

@@ -15,7 +15,7 @@ use crate::domain::instance_key::KeyId;
 use crate::domain::keys::PublicKey;
 use crate::domain::lightning::PaymentHash;
 use crate::domain::money::{Quote, Rate, Sats, UsdCents};
-use crate::domain::order::{ClaimBy, Order, OrderKind, OrderState, Purchase, Rail, ShownInvoice};
+use crate::domain::order::{ClaimBy, Order, OrderKind, OrderState, PublicName, Purchase, Rail, ShownInvoice};
 use crate::domain::referral::ReferralCode;
 use crate::domain::server::ServerId;
 use crate::domain::time::Timestamp;
@@ -100,6 +100,14 @@ impl Store {
     pub async fn order_by_payment_hash(&self, hash: PaymentHash) -> Result<Option<Order>> {
         let query = sqlx::query(select_orders!("WHERE payment_hash = $1")).bind(hash.to_string());
         query.optional_from(&self.reader).await?.as_ref().map(order_from).transpose()
+    }
+
+    /// The order that a customer knows by this name.
+    pub async fn order_named(&self, name: PublicName) -> Result<Option<Order>> {
+        match name {
+            PublicName::PaymentHash(hash) => self.order_by_payment_hash(hash).await,
+            PublicName::CardOrder(id) => Ok(self.order(id).await?.filter(|order| order.payment_hash().is_none())),
+        }
     }
 
     /// Orders that the node may still settle, oldest first, after `(created_at, id)`; the sweep's page.

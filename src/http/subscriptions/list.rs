@@ -40,10 +40,13 @@ pub struct ListResponse {
 pub struct ListItem {
     #[schema(example = "019aa9c4-5a3e-7c41-9a70-0d1c52a6f5b1")]
     id: String,
-    /// Of the order that founded it; null where that was paid by card.
+    /// Of the order that founded it; null where that was paid by card, which is known by its id.
     payment_hash: Option<String>,
     #[serde(rename = "paymentHash")]
     payment_hash_camel: Option<String>,
+    #[serde(rename = "orderId")]
+    #[schema(example = "019aa9c4-5a3e-7c41-9a70-0d1c52a6f5b0")]
+    order_id: String,
     #[serde(rename = "serverId")]
     #[schema(example = "eu-de")]
     server_id: String,
@@ -115,6 +118,7 @@ impl ListItem {
             id: one.id.to_string(),
             payment_hash: hash.clone(),
             payment_hash_camel: hash,
+            order_id: one.founded_by.to_string(),
             server_domain: server.map_or_else(|| one.server_id.to_string(), |server| server.domain.clone()),
             server_country: server.map(|server| server.country.clone()).unwrap_or_default(),
             subscription_end: one.ends_at,

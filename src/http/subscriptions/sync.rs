@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::usage::{LIMIT_MB, megabytes};
 use crate::app::sync_subscription::{Synced, sync_subscription};
-use crate::domain::lightning::PaymentHash;
+use crate::domain::order::PublicName;
 use crate::domain::time::Timestamp;
 use crate::http::auth::{Permit, Subscriptions};
 use crate::http::error::{Error, ErrorBody};
@@ -42,10 +42,10 @@ pub struct SyncedSubscription {
 #[utoipa::path(
     post, path = "/api/public/v1/subscription/{paymentHash}/sync", tag = "subscriptions", operation_id = "syncSubscription",
     security(("apiKey" = []), ("nostr" = [])),
-    params(("paymentHash" = String, Path, description = "Of an order that founded or extended it")),
+    params(("paymentHash" = String, Path, description = "Of an order that founded or extended it; of one by card, its id")),
     responses(
         (status = 200, body = SyncResponse),
-        (status = 400, description = "`ERR_INVALID_INPUT`: not a payment hash", body = ErrorBody),
+        (status = 400, description = "`ERR_INVALID_INPUT`: neither a payment hash nor an order's id", body = ErrorBody),
         (status = 401, description = "`ERR_UNAUTHORIZED`", body = ErrorBody),
         (status = 403, description = "`ERR_FORBIDDEN`: the credential lacks the scope `subscriptions`", body = ErrorBody),
         (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no subscription of yours", body = ErrorBody),
@@ -54,8 +54,8 @@ pub struct SyncedSubscription {
         (status = 503, description = "The server has not reported; see `Retry-After`", body = ErrorBody),
     ),
 )]
-pub async fn sync(shared: Data<Shared>, permit: Permit<Subscriptions>, hash: String) -> Result<HttpResponse, Error> {
-    let synced = sync_subscription(&shared.app, &permit.owner, PaymentHash::parse(&hash)?).await?;
+pub async fn sync(shared: Data<Shared>, permit: Permit<Subscriptions>, name: String) -> Result<HttpResponse, Error> {
+    let synced = sync_subscription(&shared.app, &permit.owner, PublicName::parse(&name)?).await?;
     Ok(body::private(&SyncResponse { success: true, subscription: synced.into() }))
 }
 

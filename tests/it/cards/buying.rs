@@ -7,32 +7,34 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use uuid::Uuid;
 use wiretoll::app::close_orders::{Closing, close};
+use wiretoll::app::create_api_key::{KeyOwner, NewApiKey, create_api_key};
 use wiretoll::app::look_up_cards::{Which, look_up_cards};
-
 use wiretoll::app::operator::By;
 use wiretoll::domain::account::{KeyName, Scopes};
 use wiretoll::domain::desired::Usage;
 use wiretoll::lnd_simulator::faults::Fault;
+
 use super::Cards;
+use crate::agent::{Agent, Told};
 use crate::on_both_databases;
+use crate::receiver::Receiver;
 use crate::shop::{API, On, Shop, a_key};
 
-use crate::receiver::Receiver;
 on_both_databases!(
     a_card_buys_a_subscription_that_is_claimed_with_order_id_and_token,
     a_card_renews_a_subscription,
-    cards_are_refused_clearly_where_they_cannot_be_taken,
-    scenario_21_a_repeated_create_ends_at_the_same_page,
     a_callback_is_told_how_much_was_paid_by_card,
     an_owner_lists_syncs_and_claims_what_was_bought_by_card,
+    cards_are_refused_clearly_where_they_cannot_be_taken,
+    scenario_21_a_repeated_create_ends_at_the_same_page,
     an_event_that_never_came_is_made_up_for_by_looking,
     a_page_that_nobody_paid_on_is_closed_by_stripe_and_its_slot_is_free,
+    a_stripe_that_hangs_keeps_nobody_from_the_node_and_no_poll_waiting,
     scenario_13_a_page_that_is_paid_when_it_is_to_be_closed_is_paid,
 );
 
 async fn a_card_buys_a_subscription_that_is_claimed_with_order_id_and_token(on: On) {
     let cards = Cards::open(on).await;
-    a_stripe_that_hangs_keeps_nobody_from_the_node_and_no_poll_waiting,
     let reply = cards.create(json!({})).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
     let (order, token) = (reply.body["orderId"].as_str().unwrap(), reply.body["claimToken"].as_str().unwrap());
@@ -84,8 +86,6 @@ async fn a_card_renews_a_subscription(on: On) {
     assert_eq!(cards.subscription(order).await.ends_at, before.plus_months(1).unwrap());
 }
 
-async fn cards_are_refused_clearly_where_they_cannot_be_taken(on: On) {
-    let cards = Cards::open(on).await;
 async fn a_callback_is_told_how_much_was_paid_by_card(on: On) {
     let receiver = Receiver::start().await;
     let cards = Cards::open_with(on, |config| config.egress.allow_customers = config.egress.allow.clone()).await;
@@ -138,6 +138,8 @@ fn a_gigabyte(agent: &Agent) -> Usage {
     Usage { peer: agent.peer().id, run: Uuid::from_u128(1), bytes: 1_000_000_000, handshake_at: None }
 }
 
+async fn cards_are_refused_clearly_where_they_cannot_be_taken(on: On) {
+    let cards = Cards::open(on).await;
     let in_sats = cards.create(json!({ "duration": 3 })).await;
     assert_eq!((in_sats.status, in_sats.error()), (400, "ERR_INVALID_INPUT"));
     let other = cards.create(json!({ "paymentMethod": "cash" })).await;
@@ -184,6 +186,27 @@ async fn an_event_that_never_came_is_made_up_for_by_looking(on: On) {
     assert_eq!(cards.check(&polled).await["status"], "paid");
 }
 
+/// More customers who poll than Stripe is asked about at a time.
+async fn a_stripe_that_hangs_keeps_nobody_from_the_node_and_no_poll_waiting(on: On) {
+    let cards = Cards::open(on).await;
+    let mut orders = Vec::new();
+    for _ in 0..5 {
+        orders.push(cards.order().await.0);
+    }
+    let on_lightning = cards.shop.order().await;
+    cards.stripe.fall_silent();
+    let polls = join_all(orders.iter().map(|order| cards.check(order)));
+    let healed = async {
+        // The node tells nobody: only a question finds it.
+        cards.shop.node.inject(Fault::LoseEvent { nth: 1 }).await.unwrap();
+        cards.shop.pay(&on_lightning.invoice).await;
+        cards.shop.check(&on_lightning.hash).await
+    };
+    let (polled, healed) = timeout(Duration::from_secs(9), async { tokio::join!(polls, healed) }).await.unwrap();
+    assert!(polled.iter().all(|body| body["status"] == "unpaid"));
+    assert_eq!(healed.body["status"], "paid");
+}
+
 /// Moves the clock beyond the end of every page, and closes what is due.
 async fn close_due(cards: &Cards) {
     cards.shop.advance(Duration::from_mins(36)).await;
@@ -211,24 +234,3 @@ async fn scenario_13_a_page_that_is_paid_when_it_is_to_be_closed_is_paid(on: On)
     let closing = close(cards.shop.app(), &cards.stored(&order).await).await.unwrap();
     assert_eq!((closing, cards.stored(&order).await.is_paid()), (Closing::Closed, true));
 }
-/// More customers who poll than Stripe is asked about at a time.
-async fn a_stripe_that_hangs_keeps_nobody_from_the_node_and_no_poll_waiting(on: On) {
-    let cards = Cards::open(on).await;
-    let mut orders = Vec::new();
-    for _ in 0..5 {
-        orders.push(cards.order().await.0);
-    }
-    let on_lightning = cards.shop.order().await;
-    cards.stripe.fall_silent();
-    let polls = join_all(orders.iter().map(|order| cards.check(order)));
-    let healed = async {
-        // The node tells nobody: only a question finds it.
-        cards.shop.node.inject(Fault::LoseEvent { nth: 1 }).await.unwrap();
-        cards.shop.pay(&on_lightning.invoice).await;
-        cards.shop.check(&on_lightning.hash).await
-    };
-    let (polled, healed) = timeout(Duration::from_secs(9), async { tokio::join!(polls, healed) }).await.unwrap();
-    assert!(polled.iter().all(|body| body["status"] == "unpaid"));
-    assert_eq!(healed.body["status"], "paid");
-}
-
