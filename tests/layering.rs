@@ -87,6 +87,18 @@ fn the_house_keeps_its_layers() {
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 
+/// Who did what, and what became of money, stays: an event is written once, and marked once as told.
+#[test]
+fn events_are_only_added() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in rust_files(&source).unwrap() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let marked = text.matches("UPDATE events SET fanned_out_at = $1 WHERE id IN").count();
+        assert_eq!(text.matches("UPDATE events").count(), marked, "{}", file.display());
+        assert!(!text.contains("DELETE FROM events"), "{}", file.display());
+    }
+}
+
 fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {

@@ -31,6 +31,7 @@ pub mod deliver;
 pub mod desired_peers;
 pub mod drain;
 pub mod explain;
+pub mod explain_credential;
 pub mod extend;
 pub mod extension;
 pub mod fan_out;

@@ -1,13 +1,14 @@
 //! Deliveries by hand: again, whatever became of one, and a test of an endpoint.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::change_webhook::{Whose, find_webhook};
+use super::operator::By;
 use super::{App, Error};
 use crate::domain::event::{EventType, Subject};
 use crate::domain::webhook::Endpoint;
-use crate::store::Delivery;
+use crate::store::{Delivery, Tx};
 
 /// One text for a delivery that is not there and for one to an endpoint that is not yours.
 pub const NO_SUCH_DELIVERY: &str = "no delivery has this id";
@@ -22,36 +23,48 @@ pub async fn find_delivery(app: &App, id: Uuid, whose: Whose) -> Result<Delivery
 ///
 /// # Errors
 /// [`Error::Conflict`] for an endpoint that is disabled.
-pub async fn redeliver(app: &App, id: Uuid, whose: Whose) -> Result<(), Error> {
+pub async fn redeliver(app: &App, id: Uuid, whose: Whose, by: By<'_>) -> Result<(), Error> {
     let delivery = find_delivery(app, id, whose).await?;
     refuse_disabled(&find_webhook(app, delivery.endpoint, whose).await?)?;
     let mut tx = app.store.begin().await?;
+    tx.lock_endpoint(delivery.endpoint).await?;
     if !tx.redeliver(id, app.clock.now()).await? {
         return Err(Error::NotFound(NO_SUCH_DELIVERY));
     }
+    record(app, &mut tx, delivery.endpoint, &by.tells(&json!({ "deliveryId": id }))).await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// The same for all that failed of an endpoint; how many there were.
-pub async fn redeliver_failed(app: &App, endpoint: Uuid, whose: Whose) -> Result<u64, Error> {
+pub async fn redeliver_failed(app: &App, endpoint: Uuid, whose: Whose, by: By<'_>) -> Result<u64, Error> {
     refuse_disabled(&find_webhook(app, endpoint, whose).await?)?;
     let mut tx = app.store.begin().await?;
+    tx.lock_endpoint(endpoint).await?;
     let begun = tx.redeliver_failed(endpoint, app.clock.now()).await?;
+    if begun > 0 {
+        record(app, &mut tx, endpoint, &by.tells(&json!({ "failed": begun }))).await?;
+    }
     tx.commit_if(begun > 0).await?;
     Ok(begun)
+}
+
+async fn record(app: &App, tx: &mut Tx, endpoint: Uuid, data: &Value) -> Result<(), Error> {
+    let (subject, now) = (Subject::Webhook(endpoint), app.clock.now());
+    Ok(tx.record(app.new_id(), EventType::WebhookRedelivered, subject, data, now).await?)
 }
 
 /// Enters an event of type `webhook.test` for one endpoint; its delivery's id.
 ///
 /// # Errors
 /// As [`redeliver`].
-pub async fn test_webhook(app: &App, endpoint: Uuid, whose: Whose) -> Result<Uuid, Error> {
+pub async fn test_webhook(app: &App, endpoint: Uuid, whose: Whose, by: By<'_>) -> Result<Uuid, Error> {
     refuse_disabled(&find_webhook(app, endpoint, whose).await?)?;
     let (now, event, delivery) = (app.clock.now(), app.new_id(), app.new_id());
     let mut tx = app.store.begin().await?;
     tx.lock_endpoint(endpoint).await?;
-    tx.record(event, EventType::WebhookTest, Subject::Webhook(endpoint), &json!({}), now).await?;
+    let data = by.tells(&json!({}));
+    tx.record(event, EventType::WebhookTest, Subject::Webhook(endpoint), &data, now).await?;
     tx.insert_delivery(delivery, endpoint, event, now).await?;
     tx.commit().await?;
     Ok(delivery)

@@ -6,6 +6,7 @@ use super::{App, Error};
 use crate::domain::account::{Account, StoredApiKey, StoredNostrKey};
 use crate::domain::event::{Event, Subject};
 use crate::domain::subscription::Subscription;
+use crate::domain::webhook::{Endpoint, Owner};
 use crate::store::ApiKeyFilter;
 
 /// Keys and subscriptions that are shown, the newest of each.
@@ -19,7 +20,8 @@ pub struct ShownAccount {
     pub api_keys: Vec<StoredApiKey>,
     pub nostr_keys: Vec<StoredNostrKey>,
     pub subscriptions: Vec<Subscription>,
-    /// Who did what to it and its credentials.
+    pub webhooks: Vec<Endpoint>,
+    /// Who did what to it, its credentials and its webhooks, in time order.
     pub events: Vec<Event>,
 }
 
@@ -43,11 +45,18 @@ pub async fn account_summary(app: &App, id: Uuid) -> Result<AccountSummary, Erro
 pub async fn show_account(app: &App, id: Uuid) -> Result<ShownAccount, Error> {
     let account = app.store.account(id).await?.ok_or(Error::NotFound(NO_SUCH_ACCOUNT))?;
     let of_account = ApiKeyFilter { account: Some(id), before: None, at_most: AT_MOST };
+    let webhooks = app.store.endpoints(Some(Owner::Account(id))).await?;
+    let mut events = app.store.events_of(Subject::Account(id)).await?;
+    for webhook in &webhooks {
+        events.extend(app.store.events_of(Subject::Webhook(webhook.id)).await?);
+    }
+    events.sort_by_key(|event| (event.occurred_at, event.id));
     Ok(ShownAccount {
         account,
         api_keys: app.store.api_keys(&of_account).await?,
         nostr_keys: app.store.nostr_keys_of(id).await?,
         subscriptions: app.store.subscriptions_of(id, None, AT_MOST).await?,
-        events: app.store.events_of(Subject::Account(id)).await?,
+        webhooks,
+        events,
     })
 }

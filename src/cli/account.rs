@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::explain::event_lines;
 use super::listing::{Listed, Listing};
-use super::{ConfigFile, output};
+use super::{ConfigFile, output, webhook};
 use crate::app::show_account::{ShownAccount, show_account};
 use crate::clock::Clock;
 use crate::domain::account::{Account, StoredApiKey, StoredNostrKey};
@@ -16,7 +16,7 @@ use crate::lifecycle;
 pub enum AccountCommand {
     /// Lists accounts, the newest first.
     List(List),
-    /// Shows one with its keys, its subscriptions and all that was done to it.
+    /// Shows one with its keys, its subscriptions, its webhooks and all that was done to it.
     Show(Show),
 }
 
@@ -93,6 +93,7 @@ pub fn lines(shown: &ShownAccount) -> Vec<String> {
             .iter()
             .map(|one| format!("subscription  {} on {}, ends {}", one.id, one.server_id, one.ends_at)),
     );
+    lines.extend(shown.webhooks.iter().map(webhook::line));
     lines.extend(event_lines(&shown.events));
     lines
 }
@@ -102,7 +103,7 @@ fn nostr_key_line(stored: &StoredNostrKey) -> String {
     format!("Nostr key     {}: {used}", stored.key)
 }
 
-fn key_line(key: &StoredApiKey) -> String {
+pub fn key_line(key: &StoredApiKey) -> String {
     let used = key.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
     let revoked = key.revoked_at.map(|at| format!(", revoked {at}")).unwrap_or_default();
     format!("key           {} {}... ({}) {}: {used}{revoked}", key.id, key.beginning, key.name.as_str(), key.scopes)

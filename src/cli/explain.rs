@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{ConfigFile, account, output, subscription, webhook};
 use crate::app::explain::{Explained, ExplainedOrphan, OrderName, explain, explain_orphan};
+use crate::app::explain_credential::{ExplainedKey, ExplainedWebhook, explain_api_key, explain_webhook};
 use crate::app::find_subscription::SubscriptionName;
 use crate::app::show_account::show_account;
 use crate::app::show_subscription::show_subscription;
@@ -27,8 +28,8 @@ use crate::store::Delivery;
 pub struct Explain {
     #[command(flatten)]
     config: ConfigFile,
-    /// A payment hash (64 hexadecimal digits), the id of an order, a payment, a subscription or an account, a
-    /// customer's WireGuard public key, or a server's id.
+    /// A payment hash (64 hexadecimal digits), the id of an order, a payment, a subscription, an account, an API key or a
+    /// webhook, a customer's WireGuard public key, or a server's id.
     order: String,
 }
 
@@ -51,7 +52,7 @@ impl Explain {
 /// What the operator means.
 enum Name {
     Server(ServerId),
-    /// Or a payment, or a subscription: their ids look alike.
+    /// Or a payment, a subscription, an account, an API key or a webhook: their ids look alike.
     Order(OrderName),
     Key(PublicKey),
 }
@@ -66,9 +67,9 @@ async fn tell(app: &App, name: OrderName) -> anyhow::Result<Vec<String>> {
         return Ok(orphan_lines(&orphan));
     }
     if let OrderName::Id(id) = name
-        && let Ok(shown) = show_account(app, id).await
+        && let Some(lines) = tell_of_owner(app, id).await?
     {
-        return Ok(account::lines(&shown));
+        return Ok(lines);
     }
     let same = match name {
         OrderName::Id(id) => SubscriptionName::Id(id),
@@ -81,10 +82,26 @@ async fn tell(app: &App, name: OrderName) -> anyhow::Result<Vec<String>> {
     }
 }
 
+/// An account, or a key or webhook of somebody's.
+async fn tell_of_owner(app: &App, id: Uuid) -> anyhow::Result<Option<Vec<String>>> {
+    if let Ok(shown) = show_account(app, id).await {
+        return Ok(Some(account::lines(&shown)));
+    }
+    if let Some(ExplainedKey { key, events }) = explain_api_key(app, id).await? {
+        let of = format!("account       {}", key.account);
+        return Ok(Some([account::key_line(&key), of].into_iter().chain(event_lines(&events)).collect()));
+    }
+    let Some(ExplainedWebhook { id, endpoint, events }) = explain_webhook(app, id).await? else { return Ok(None) };
+    let is = endpoint.as_ref().map_or_else(|| format!("webhook       {id}: removed"), webhook::line);
+    Ok(Some(std::iter::once(is).chain(event_lines(&events)).collect()))
+}
+
 async fn tell_of_subscription(app: &App, name: SubscriptionName) -> anyhow::Result<Vec<String>> {
     match show_subscription(app, name).await {
         Ok(shown) => Ok(subscription::show::lines(app, &shown)),
-        Err(Error::NotFound(_)) => anyhow::bail!("no order, payment or subscription is known by this id, hash or key"),
+        Err(Error::NotFound(_)) => anyhow::bail!(
+            "no order, payment, subscription, account, API key or webhook is known by this id, hash or key"
+        ),
         Err(error) => Err(error.into()),
     }
 }

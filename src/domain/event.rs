@@ -79,6 +79,10 @@ pub enum EventType {
     WebhookAdded,
     WebhookRemoved,
     WebhookRotated,
+    /// What it is told of; only the configuration does that.
+    WebhookChanged,
+    /// Some of what it was told, or should have been, is told again.
+    WebhookRedelivered,
     WebhookEnabled,
     WebhookDisabled,
     /// Asked for by its owner, and told to nobody else.
@@ -173,6 +177,8 @@ impl EventType {
         Self::WebhookAdded,
         Self::WebhookRemoved,
         Self::WebhookRotated,
+        Self::WebhookChanged,
+        Self::WebhookRedelivered,
         Self::WebhookEnabled,
         Self::WebhookDisabled,
         Self::WebhookTest,
@@ -231,6 +237,8 @@ impl EventType {
             Self::WebhookAdded => "webhook.added",
             Self::WebhookRemoved => "webhook.removed",
             Self::WebhookRotated => "webhook.rotated",
+            Self::WebhookChanged => "webhook.changed",
+            Self::WebhookRedelivered => "webhook.redelivered",
             Self::WebhookEnabled => "webhook.enabled",
             Self::WebhookDisabled => "webhook.disabled",
             Self::WebhookTest => "webhook.test",

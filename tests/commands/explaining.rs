@@ -36,10 +36,51 @@ async fn explain_and_log_tell_the_story_and_no_secret() {
         let (code, said) = place.run(&["explain", unknown], &[]);
         assert_eq!(
             (code, said.as_str()),
-            (1, "wiretoll: no order, payment or subscription is known by this id, hash or key\n")
+            (
+                1,
+                "wiretoll: no order, payment, subscription, account, API key or webhook is known by this id, hash or key\n"
+            )
         );
     }
     assert_eq!(place.run(&["explain", "nonsense"], &[]).0, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_webhooks_and_accounts_are_explained_with_who_did_what() {
+    let place = Place::new().await;
+    let (_serve, _api) = place.serve();
+    let ok = |arguments: &[&str]| {
+        let (code, said) = place.run(arguments, &[]);
+        assert_eq!(code, 0, "{arguments:?}: {said}");
+        said
+    };
+    let key = ok(&["api-key", "create", "--name", "Alice", "--scopes", "admin", "--quiet"]);
+    let listed: Value = serde_json::from_str(&ok(&["api-key", "list", "--json"])).unwrap();
+    let (key_id, account) = (text(&listed[0], "apiKeyId"), text(&listed[0], "accountId"));
+    let added = ok(&["webhook", "add", "https://example.net/hooks", "--account", account, "--note", "on request"]);
+    let webhook = added.lines().next().unwrap().trim_start_matches("webhook ").to_owned();
+    ok(&["webhook", "rotate", &webhook]);
+    ok(&["api-key", "revoke", key_id, "--note", "it leaked"]);
+
+    let of_key = ok(&["explain", key_id]);
+    for part in ["(Alice)", account, "account.api_key_created", "account.api_key_revoked", "it leaked"] {
+        assert!(of_key.contains(part), "{part}: {of_key}");
+    }
+    let of_webhook = ok(&["explain", &webhook]);
+    for part in ["https://example.net/hooks", "webhook.added", "webhook.rotated", "on request"] {
+        assert!(of_webhook.contains(part), "{part}: {of_webhook}");
+    }
+    let of_account = ok(&["account", "show", account]);
+    for part in ["https://example.net/hooks", "account.api_key_revoked", "webhook.rotated"] {
+        assert!(of_account.contains(part), "{part}: {of_account}");
+    }
+    ok(&["webhook", "remove", &webhook]);
+    let of_removed = ok(&["explain", &webhook]);
+    assert!(
+        of_removed.contains(&format!("{webhook}: removed")) && of_removed.contains("webhook.removed"),
+        "{of_removed}"
+    );
+    assert!([of_key, of_webhook, of_account, of_removed].iter().all(|said| !said.contains(key.trim())));
 }
 
 /// All that must stay secret of an order, as it lies in the node, the config and the answer to the customer.

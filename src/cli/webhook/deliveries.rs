@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::WHOSE;
+use super::{BY, WHOSE};
 use crate::app::redeliver::{redeliver, redeliver_failed, test_webhook};
 use crate::app::send_webhooks::{claim_one, send_claimed};
 use crate::app::{App, Error};
@@ -151,8 +151,8 @@ impl Redeliver {
     pub async fn run(&self) -> anyhow::Result<()> {
         let app = lifecycle::operate(&self.config.load_beside_database()?, Clock::System).await?;
         let begun = match (self.id, self.failed_of) {
-            (Some(id), _) => redeliver(&app, id, WHOSE).await.map(|()| 1),
-            (None, Some(webhook)) => redeliver_failed(&app, webhook, WHOSE).await,
+            (Some(id), _) => redeliver(&app, id, WHOSE, BY).await.map(|()| 1),
+            (None, Some(webhook)) => redeliver_failed(&app, webhook, WHOSE, BY).await,
             (None, None) => Ok(0),
         };
         app.store.close().await;
@@ -179,7 +179,7 @@ impl Test {
 
 /// The attempt is made here, unless the service was faster.
 async fn send(app: &App, webhook: Uuid) -> Result<Delivery, Error> {
-    let id = test_webhook(app, webhook, WHOSE).await?;
+    let id = test_webhook(app, webhook, WHOSE, BY).await?;
     if claim_one(app, id).await? {
         send_claimed(app, id).await?;
     }

@@ -49,6 +49,12 @@ fn row(endpoint: &Endpoint) -> [String; 5] {
     ]
 }
 
+/// What `explain` and `account show` tell of one.
+pub fn line(endpoint: &Endpoint) -> String {
+    let (id, url) = (endpoint.id, endpoint.url.as_str());
+    format!("webhook       {id} of {}: {}, for {} at {url}", of(endpoint), state(endpoint), endpoint.events)
+}
+
 fn of(endpoint: &Endpoint) -> String {
     match endpoint.owner {
         Owner::Operator => "you".to_owned(),

@@ -5,11 +5,13 @@ mod deliveries;
 mod list;
 
 pub use deliveries::outcome;
+pub use list::line;
 
 use clap::Subcommand;
 use uuid::Uuid;
 
 use crate::app::change_webhook::Whose;
+use crate::app::operator::By;
 use crate::domain::webhook::Owner;
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +51,8 @@ impl WebhookCommand {
 
 /// The operator may change whatever is anybody's.
 const WHOSE: Whose = Whose::Anybodys;
+/// Of what needs no reason.
+const BY: By<'static> = By::Operator(None);
 
 fn owner(account: Option<Uuid>) -> Owner {
     account.map_or(Owner::Operator, Owner::Account)
