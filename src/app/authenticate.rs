@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{App, Error, nostr_accounts};
 use crate::domain::account::{ApiKey, Mode, Scope, Scopes};
+use crate::domain::lightning::Network;
 use crate::domain::nip98::NostrKey;
 use crate::domain::time::{MINUTE, Timestamp};
 
@@ -34,7 +35,7 @@ pub enum Credential {
 /// # Errors
 /// [`Error::Unauthorized`], in one text and after one look-up for every key that is not good.
 pub async fn authenticate_api_key(app: &App, key: &ApiKey) -> Result<Authenticated, Error> {
-    check_mode(app, key.mode())?;
+    check_mode(app.shop.network, key.mode())?;
     let hash = key.hash();
     let found = app.store.api_key_by_hash(&hash).await?;
     let good = found.filter(|(key, stored)| stored.matches(&hash) && key.revoked_at.is_none());
@@ -59,8 +60,8 @@ pub async fn authenticate_nostr_key(app: &App, key: NostrKey) -> Result<Option<A
 }
 
 /// A test key is no key where real money is paid, nor the other way round.
-fn check_mode(app: &App, mode: Mode) -> Result<(), Error> {
-    match (Mode::of(app.shop.network), mode) {
+fn check_mode(network: Network, mode: Mode) -> Result<(), Error> {
+    match (Mode::of(network), mode) {
         (Mode::Live, Mode::Test) => Err(Error::Unauthorized(
             "test keys (sk_test_) are refused on mainnet: use a key that begins with sk_live_".into(),
         )),
@@ -93,5 +94,21 @@ impl fmt::Display for Credential {
             Self::ApiKey(id) => write!(f, "API key {id}"),
             Self::NostrKey(key) => write!(f, "Nostr key {key}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_good_on_its_own_side_of_real_money_only() {
+        let refusal = |network, mode| check_mode(network, mode).err().map(|error| error.to_string());
+        assert_eq!(refusal(Network::Mainnet, Mode::Live), None);
+        assert_eq!(refusal(Network::Regtest, Mode::Test), None);
+        assert!(refusal(Network::Mainnet, Mode::Test).unwrap().contains("refused on mainnet"));
+        assert!(refusal(Network::Regtest, Mode::Live).unwrap().contains("not mainnet"));
+        let is_unauthorized = |refused| matches!(refused, Err(Error::Unauthorized(_)));
+        assert!(is_unauthorized(check_mode(Network::Mainnet, Mode::Test)));
     }
 }

@@ -36,20 +36,22 @@ enum Needs {
     /// None, or one with this scope.
     AtMost(Scope),
     Scope(Scope),
+    /// None, or any good one.
+    Any,
     /// Any good one.
     AnyCredential,
 }
 
 /// Whoever adds a route says here what it needs; those below /account also know whom nobody knew before.
-const TABLE: [(&str, Needs); 25] = [
-    ("GET /api/public/v1/servers", Needs::Nothing),
+const TABLE: [(&str, Needs); 26] = [
+    ("GET /api/public/v1/servers", Needs::Any),
     ("POST /api/public/v1/subscription/create", Needs::AtMost(Scope::Orders)),
     ("POST /api/public/v1/subscription/renew", Needs::AtMost(Scope::Orders)),
     ("POST /api/public/v1/subscription/bandwidth-reset", Needs::AtMost(Scope::Orders)),
     ("POST /api/public/v1/subscription/claim", Needs::AtMost(Scope::Subscriptions)),
-    ("POST /api/public/v1/subscription/status", Needs::Nothing),
-    ("GET /api/public/v1/subscription/{paymentHash}", Needs::Nothing),
-    ("GET /api/public/v1/subscription/{paymentHash}/events", Needs::Nothing),
+    ("POST /api/public/v1/subscription/status", Needs::Any),
+    ("GET /api/public/v1/subscription/{paymentHash}", Needs::Any),
+    ("GET /api/public/v1/subscription/{paymentHash}/events", Needs::Any),
     ("GET /api/public/v1/subscription/list", Needs::Scope(Scope::Subscriptions)),
     ("POST /api/public/v1/subscription/{paymentHash}/sync", Needs::Scope(Scope::Subscriptions)),
     ("POST /api/referral/create", Needs::Scope(Scope::Referrals)),
@@ -59,6 +61,7 @@ const TABLE: [(&str, Needs); 25] = [
     ("POST /v1/webhooks/stripe", Needs::Nothing),
     ("GET /health/live", Needs::Nothing),
     ("GET /health/ready", Needs::Nothing),
+    ("GET /.well-known/security.txt", Needs::Nothing),
     ("GET /api/v1/account", Needs::AnyCredential),
     ("POST /api/v1/account/adopt", Needs::Scope(Scope::Subscriptions)),
     ("GET /api/v1/account/api-keys", Needs::Scope(Scope::Keys)),
@@ -150,8 +153,11 @@ async fn every_route_answers_every_kind_of_credential_as_the_table_says(on: On) 
     for (method, path, needs) in routes() {
         let route = (&method, path.as_str());
         let unless_ignored = |expected| if needs == Needs::Nothing { Expected::LetIn } else { expected };
-        let without =
-            if matches!(needs, Needs::Nothing | Needs::AtMost(_)) { Expected::LetIn } else { Expected::Unauthorized };
+        let without = if matches!(needs, Needs::Nothing | Needs::Any | Needs::AtMost(_)) {
+            Expected::LetIn
+        } else {
+            Expected::Unauthorized
+        };
         assert_eq!(call(&shop, route, None).await.0, without, "{route:?} without a credential");
         for credential in bad {
             let (found, reply) = call(&shop, route, Some(credential)).await;
@@ -161,7 +167,7 @@ async fn every_route_answers_every_kind_of_credential_as_the_table_says(on: On) 
             let key = key_of(&shop, KeyOwner::NewAccount, Scopes::new([scope]).unwrap()).await;
             let (found, reply) = call(&shop, route, Some(&bearer(&key.key))).await;
             let enough = match needs {
-                Needs::Nothing | Needs::AnyCredential => true,
+                Needs::Nothing | Needs::Any | Needs::AnyCredential => true,
                 Needs::AtMost(needed) | Needs::Scope(needed) => [needed, Scope::Admin].contains(&scope),
             };
             let expected = if enough { Expected::LetIn } else { Expected::Forbidden };
@@ -288,12 +294,6 @@ async fn the_limits_of_nostr_and_of_new_accounts_are_their_own(on: On) {
     assert_eq!(shop.app().store.accounts(None, 10).await.unwrap().len(), 2);
 }
 
-async fn scenario_44_a_signed_body_is_read_within_its_bounds(on: On) {
-    let shop = Shop::open_with(on, reached_by_name).await;
-    let (signer, path) = (Signer::new(), "/api/v1/account/api-keys");
-    let post = async |length: usize| {
-        let body = format!("{}{}", r#"{"name":"one","scopes":["orders"]}"#, " ".repeat(length));
-        let header = signer.header("POST", path, Some(body.as_bytes()), shop.clock.now());
 async fn a_signed_request_beyond_a_limit_leaves_no_row(on: On) {
     let one = wiretoll::config::Quota { burst: 1, per_minute: 1 };
     let shop = Shop::open_with(on, |config| {
@@ -337,6 +337,12 @@ async fn a_credential_counts_for_its_account_wherever_it_is_sent(on: On) {
     assert_eq!([ask(None).await, ask(None).await, ask(None).await], [[200, 404, 404], [429, 429, 404], [429; 3]]);
 }
 
+async fn scenario_44_a_signed_body_is_read_within_its_bounds(on: On) {
+    let shop = Shop::open_with(on, reached_by_name).await;
+    let (signer, path) = (Signer::new(), "/api/v1/account/api-keys");
+    let post = async |length: usize| {
+        let body = format!("{}{}", r#"{"name":"one","scopes":["orders"]}"#, " ".repeat(length));
+        let header = signer.header("POST", path, Some(body.as_bytes()), shop.clock.now());
         shop.send(&Method::POST, path, Some(&header), Some(&body)).await
     };
     assert_eq!(post(200 * 1024).await.status, 200);

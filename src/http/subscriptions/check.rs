@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CACHE_CONTROL, ContentType, ETAG, IF_NONE_MATCH};
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, ContentType, ETAG, IF_NONE_MATCH};
 use actix_web::web::{Data, Path, Query};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
@@ -16,9 +17,8 @@ use crate::domain::order::{Order, OrderKind, OrderState, PublicName};
 use crate::domain::server::Server;
 use crate::domain::time::Timestamp;
 use crate::http::Shared;
-use crate::http::client_address::AddressPrefix;
+use crate::http::auth::{AnyScope, OptionalPermit};
 use crate::http::error::{Error, ErrorBody};
-use crate::http::limits::RateLimits;
 
 const LONGEST_WAIT_SECONDS: u64 = 30;
 
@@ -107,6 +107,7 @@ pub struct RenewedSubscription {
 /// it answers as soon as something changes, and at once where the order is paid or `If-None-Match` is out of date.
 #[utoipa::path(
     get, path = "/api/public/v1/subscription/{paymentHash}", tag = "subscriptions", operation_id = "checkSubscription",
+    security((), ("apiKey" = []), ("nostr" = [])),
     params(
         ("paymentHash" = String, Path, description = "64 lowercase hexadecimal digits; or the id of an order that is paid by card"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer"),
@@ -115,6 +116,7 @@ pub struct RenewedSubscription {
         (status = 200, body = CheckResponse, headers(("ETag" = String, description = "Changes with the answer"))),
         (status = 304, description = "Nothing changed since the answer with this `ETag`"),
         (status = 400, description = "`ERR_INVALID_INPUT`: not a payment hash, or wait is not 1 to 30", body = ErrorBody),
+        (status = 401, description = "`ERR_UNAUTHORIZED`: a credential was sent and is not good", body = ErrorBody),
         (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no order has this hash", body = ErrorBody),
         (status = 429, description = "`ERR_RATE_LIMIT_EXCEEDED`; see `Retry-After`", body = ErrorBody),
         (status = 500, description = "`ERR_INTERNAL_ERROR`: our mistake", body = ErrorBody),
@@ -127,7 +129,7 @@ pub async fn check(
     path: Path<String>,
     query: Query<CheckQuery>,
 ) -> Result<HttpResponse, Error> {
-    let name = admitted_name(&shared.limits, shared.client(&request), &path)?;
+    let name = admitted_name(&shared, &request, &path).await?;
     let wait = query.wait.as_deref().map(checked_wait).transpose()?;
     let known = request.headers().get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
     let first = check_order(&shared.app, name).await?;
@@ -153,12 +155,18 @@ async fn after_change(
     if is_news { Ok(watch.seen().clone()) } else { watch.change_within(wait).await }
 }
 
-/// Counts a check for its prefix, and for the prefix with the hash: a stranger who saw the hash in an invoice must
-/// not be able to use up the customer's own.
-pub fn admitted_name(limits: &RateLimits, client: AddressPrefix, path: &str) -> Result<PublicName, Error> {
-    limits.check.admit(client)?;
+/// Counts a check for who asks. A stranger's counts for their prefix, and for the prefix with the hash: somebody else who
+/// saw the hash in an invoice must not be able to use up the customer's own.
+pub async fn admitted_name(shared: &Shared, request: &HttpRequest, path: &str) -> Result<PublicName, Error> {
+    // Hardly anybody who waits has a credential: without one nothing more is looked at.
+    if request.headers().contains_key(AUTHORIZATION) {
+        OptionalPermit::<AnyScope>::from_request(request, &mut Payload::None).await?;
+        return Ok(PublicName::parse(path)?);
+    }
+    let client = shared.client(request);
+    shared.limits.check.admit(client)?;
     let name = PublicName::parse(path)?;
-    limits.check_per_hash.admit((client, name))?;
+    shared.limits.check_per_hash.admit((client, name))?;
     Ok(name)
 }
 

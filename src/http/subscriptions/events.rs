@@ -42,17 +42,19 @@ enum Next {
 /// server stops; a comment line every 15 seconds keeps it open.
 #[utoipa::path(
     get, path = "/api/public/v1/subscription/{paymentHash}/events", tag = "subscriptions", operation_id = "watchSubscription",
+    security((), ("apiKey" = []), ("nostr" = [])),
     params(("paymentHash" = String, Path, description = "64 lowercase hexadecimal digits; or the id of an order that is paid by card")),
     responses(
         (status = 200, content_type = "text/event-stream", body = String, example = "event: status\ndata: {\"status\":\"paid\"}\n\n"),
         (status = 400, description = "`ERR_INVALID_INPUT`: not a payment hash", body = ErrorBody),
+        (status = 401, description = "`ERR_UNAUTHORIZED`: a credential was sent and is not good", body = ErrorBody),
         (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no order has this hash", body = ErrorBody),
         (status = 429, description = "`ERR_RATE_LIMIT_EXCEEDED`; see `Retry-After`", body = ErrorBody),
         (status = 503, description = "Too many streams are open; poll instead", body = ErrorBody),
     ),
 )]
 pub async fn events(shared: Data<Shared>, request: HttpRequest, path: Path<String>) -> Result<HttpResponse, Error> {
-    let name = admitted_name(&shared.limits, shared.client(&request), &path)?;
+    let name = admitted_name(&shared, &request, &path).await?;
     let first = check_order(&shared.app, name).await?;
     let watch = Watch::begin(shared.into_inner(), name, first);
     let place = watch

@@ -9,6 +9,7 @@ use super::fields;
 use crate::app::subscription_status::{Status, subscription_status};
 use crate::domain::plan::BANDWIDTH_LIMIT_GB;
 use crate::domain::time::Timestamp;
+use crate::http::auth::{AnyScope, OptionalPermit};
 use crate::http::error::{Error, ErrorBody};
 use crate::http::failures::Failures;
 use crate::http::{Shared, body};
@@ -51,17 +52,26 @@ pub struct StatusResponse {
 /// Tells how long a subscription lasts.
 #[utoipa::path(
     post, path = "/api/public/v1/subscription/status", tag = "subscriptions", operation_id = "subscriptionStatus",
+    security((), ("apiKey" = []), ("nostr" = [])),
     request_body = StatusRequest,
     responses(
         (status = 200, body = StatusResponse),
         (status = 400, description = "`ERR_INVALID_INPUT`: not a WireGuard public key", body = ErrorBody),
+        (status = 401, description = "`ERR_UNAUTHORIZED`: a credential was sent and is not good", body = ErrorBody),
         (status = 404, description = "`ERR_RESOURCE_NOT_FOUND`: no subscription has this key", body = ErrorBody),
         (status = 503, description = "The database does not answer; see `Retry-After`", body = ErrorBody),
         Failures,
     ),
 )]
-pub async fn status(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Error> {
-    shared.limits.status.admit(shared.client(&request))?;
+pub async fn status(
+    shared: Data<Shared>,
+    permit: OptionalPermit<AnyScope>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Error> {
+    if permit.is_anonymous() {
+        shared.limits.status.admit(shared.client(&request))?;
+    }
     let asked: StatusRequest = body::read(&request, payload).await?;
     let key = fields::required_public_key(asked.wg_public_key.as_deref())?;
     let status = subscription_status(&shared.app, key).await?;
