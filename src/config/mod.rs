@@ -86,6 +86,8 @@ pub struct Service {
     pub trusted_proxies: Vec<IpNet>,
     /// How this service is reached, such as `https://shop.example`: what signed requests must name. None takes none.
     pub origins: Vec<String>,
+    /// Where whoever found a hole writes to: an address that `security.txt` names.
+    pub security_contact: Option<String>,
 }
 
 /// What is logged, and in which form.

@@ -46,15 +46,28 @@ pub fn service(section: &mut Section<'_>, folder: &Path) -> (Service, PathBuf) {
     let listen = section.optional("listen", r#""127.0.0.1:8080""#, listen_address);
     let trusted_proxies = section.optional("trusted_proxies", r#"["127.0.0.1", "10.0.0.0/24"]"#, proxies);
     let origins = section.optional("origins", r#"["https://shop.example"]"#, list(origin));
+    let contact = section.optional("security_contact", r#""mailto:security@shop.example""#, contact);
     let data_folder = section.optional("data_folder", r#""/var/lib/wiretoll""#, path).unwrap_or_default();
     let service = Service {
         name,
         listen: listen.unwrap_or_else(|| ([127, 0, 0, 1], 8080).into()),
         trusted_proxies: trusted_proxies.unwrap_or_default(),
         origins: origins.unwrap_or_default(),
+        security_contact: contact,
     };
     // `components` drops the `.` that says "here".
     (service, folder.join(data_folder).components().collect())
+}
+
+/// One line of RFC 9116.
+fn contact(value: &Value) -> Result<String, Invalid> {
+    let contact = text(value)?;
+    let is_uri =
+        ["mailto:", "https://"].iter().any(|scheme| contact.len() > scheme.len() && contact.starts_with(scheme));
+    if is_uri && contact.len() <= LONGEST_CONTACT && contact.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(contact.to_owned());
+    }
+    Err(Invalid::new(format!("mailto: or https:// and at most {LONGEST_CONTACT} visible characters are expected")))
 }
 
 fn proxies(value: &Value) -> Result<Vec<IpNet>, Invalid> {

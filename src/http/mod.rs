@@ -25,6 +25,7 @@ mod operations;
 mod panics;
 mod requests;
 mod routing;
+mod security_txt;
 
 use std::io;
 use std::net::TcpListener;
@@ -63,6 +64,7 @@ pub struct Shared {
     trusted_proxies: Arc<[IpNet]>,
     /// What signed requests must name.
     origins: Arc<[String]>,
+    security_contact: Option<Arc<str>>,
     /// True, or closed, when the server stops.
     stopping: watch::Receiver<bool>,
     watchers: Arc<Semaphore>,
@@ -76,6 +78,7 @@ impl Shared {
             limits: Arc::new(RateLimits::new(limits)),
             trusted_proxies: service.trusted_proxies.as_slice().into(),
             origins: service.origins.as_slice().into(),
+            security_contact: service.security_contact.as_deref().map(Arc::from),
             stopping,
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
         }

@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::error::{Error, ErrorBody};
-use super::{account, operations, referrals, routing, stripe, subscriptions as s, tools as t};
+use super::{account, operations, referrals, routing, security_txt, stripe, subscriptions as s, tools as t};
 
 #[derive(Debug, OpenApi)]
 #[openapi(
@@ -44,6 +44,7 @@ use super::{account, operations, referrals, routing, stripe, subscriptions as s,
         stripe::receive,
         operations::live,
         operations::ready,
+        security_txt::security_txt,
     ),
     components(schemas(ErrorBody)),
     modifiers(&Credentials),

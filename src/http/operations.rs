@@ -1,4 +1,4 @@
-//! Health, for whoever runs the program.
+//! Health, for whoever runs the program; and whom to tell of a hole in it.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, ServiceConfig};
@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{Error, public_reason};
+use super::security_txt::security_txt;
 use super::{Shared, routing};
 use crate::app::App;
 use crate::app::node_health::NodeHealth;
@@ -56,7 +57,10 @@ enum Following {
 }
 
 pub fn routes(config: &mut ServiceConfig) {
-    config.service(routing::get("/health/live", live)).service(routing::get("/health/ready", ready));
+    config
+        .service(routing::get("/health/live", live))
+        .service(routing::get("/health/ready", ready))
+        .service(routing::get("/.well-known/security.txt", security_txt));
 }
 
 /// Whether the process answers at all.

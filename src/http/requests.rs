@@ -3,7 +3,7 @@
 use super::subscriptions;
 
 /// The routes that are told apart, as the `OpenAPI` document spells them. Whatever else is asked for is `other`.
-pub const ROUTES: [&str; 25] = [
+pub const ROUTES: [&str; 26] = [
     "other",
     "/api/public/v1/servers",
     "/api/public/v1/subscription/create",
@@ -29,6 +29,7 @@ pub const ROUTES: [&str; 25] = [
     "/api/referral/history",
     "/api/public/v1/ping/test",
     "/v1/webhooks/stripe",
+    "/.well-known/security.txt",
 ];
 
 /// The place of a path among [`ROUTES`].

@@ -76,6 +76,7 @@ impl Instance {
             listen: ([127, 0, 0, 1], 0).into(),
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             origins: Vec::new(),
+            security_contact: None,
         };
         let shared = Shared::new(app, &limits, &service, stopping);
         Self { shared, stop, _folder: folder }

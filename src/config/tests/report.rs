@@ -68,7 +68,7 @@ fn every_mistake_of_a_file_is_reported_at_once() {
       service.listen: text in quotes is expected; this is of type integer
         for example: listen = "127.0.0.1:8080"
       service.nmae: unknown key
-        did you mean name? the keys here are: name, listen, trusted_proxies, origins, data_folder
+        did you mean name? the keys here are: name, listen, trusted_proxies, origins, security_contact, data_folder
       database: a section is expected here
         for example: [database]
       lnd.address: an address is expected that begins with https:// and ends with a port; LND has no other

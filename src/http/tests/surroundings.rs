@@ -173,6 +173,7 @@ async fn the_document_describes_every_path_and_the_page_needs_no_internet() {
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     insta::assert_json_snapshot!(paths, @r#"
     [
+      "/.well-known/security.txt",
       "/api/public/v1/ping/test",
       "/api/public/v1/servers",
       "/api/public/v1/subscription/bandwidth-reset",
