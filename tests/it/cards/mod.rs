@@ -44,7 +44,8 @@ fn priced(config: &mut Config) {
     let plan = |months, price| Plan { months, price };
     let usd = plan(1, Price::Usd(UsdCents::new(300)));
     config.plans = Plans::new(vec![usd, plan(3, Price::Sats(Sats::new(12_825)))]).unwrap();
-    let as_of = wiretoll::clock::Clock::System.now();
+    // Well before the node's clock, which was read before: on a busy machine that is a while ago.
+    let as_of = wiretoll::clock::Clock::System.now().plus_millis(-3_600_000);
     let rate = Rate { cents_per_btc: 10_000_000, source: "pinned".into(), as_of };
     let max_age = Duration::from_hours(24 * 365);
     config.rate = Some(wiretoll::config::RateSource::Pinned(wiretoll::config::PinnedRate { rate, max_age }));
