@@ -156,6 +156,12 @@ async fn an_operator_sets_up_sells_backs_up_and_explains() {
     let bought = recipe("api-key-bash");
     assert!(bought.contains(r#""scopes":["admin"]"#), "{bought}");
     assert!(recipe("api-key-python").starts_with("['orders', 'subscriptions']\n"));
+    let told = recipe("account-webhook");
+    // Nobody is there, and how a resolver says so is its own affair.
+    assert!(told.contains(r#""state": "pending""#) && told.contains(r#""outcome": ""#), "{told}");
+    assert!(told.ends_with("false\n"), "{told}");
+    let secret = std::fs::read_to_string(folder.path().join("webhook.secret")).unwrap();
+    assert!(WebhookSecret::parse(secret.trim()).is_ok());
     let signed = recipe("nip98");
     assert!(signed.contains(r#""credential":"nostrKey""#), "{signed}");
 

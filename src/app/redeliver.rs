@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::change_webhook::{Whose, find_webhook};
+use super::change_webhook::{Whose, lock};
 use super::operator::By;
 use super::{App, Error};
 use crate::domain::event::{EventType, Subject};
@@ -25,9 +25,8 @@ pub async fn find_delivery(app: &App, id: Uuid, whose: Whose) -> Result<Delivery
 /// [`Error::Conflict`] for an endpoint that is disabled.
 pub async fn redeliver(app: &App, id: Uuid, whose: Whose, by: By<'_>) -> Result<(), Error> {
     let delivery = find_delivery(app, id, whose).await?;
-    refuse_disabled(&find_webhook(app, delivery.endpoint, whose).await?)?;
     let mut tx = app.store.begin().await?;
-    tx.lock_endpoint(delivery.endpoint).await?;
+    lock_enabled(&mut tx, delivery.endpoint, whose).await?;
     if !tx.redeliver(id, app.clock.now()).await? {
         return Err(Error::NotFound(NO_SUCH_DELIVERY));
     }
@@ -38,20 +37,14 @@ pub async fn redeliver(app: &App, id: Uuid, whose: Whose, by: By<'_>) -> Result<
 
 /// The same for all that failed of an endpoint; how many there were.
 pub async fn redeliver_failed(app: &App, endpoint: Uuid, whose: Whose, by: By<'_>) -> Result<u64, Error> {
-    refuse_disabled(&find_webhook(app, endpoint, whose).await?)?;
     let mut tx = app.store.begin().await?;
-    tx.lock_endpoint(endpoint).await?;
+    lock_enabled(&mut tx, endpoint, whose).await?;
     let begun = tx.redeliver_failed(endpoint, app.clock.now()).await?;
     if begun > 0 {
-        record(app, &mut tx, endpoint, &by.tells(&json!({ "failed": begun }))).await?;
+        record(app, &mut tx, endpoint, &by.tells(&json!({ "deliveries": begun }))).await?;
     }
     tx.commit_if(begun > 0).await?;
     Ok(begun)
-}
-
-async fn record(app: &App, tx: &mut Tx, endpoint: Uuid, data: &Value) -> Result<(), Error> {
-    let (subject, now) = (Subject::Webhook(endpoint), app.clock.now());
-    Ok(tx.record(app.new_id(), EventType::WebhookRedelivered, subject, data, now).await?)
 }
 
 /// Enters an event of type `webhook.test` for one endpoint; its delivery's id.
@@ -59,20 +52,24 @@ async fn record(app: &App, tx: &mut Tx, endpoint: Uuid, data: &Value) -> Result<
 /// # Errors
 /// As [`redeliver`].
 pub async fn test_webhook(app: &App, endpoint: Uuid, whose: Whose, by: By<'_>) -> Result<Uuid, Error> {
-    refuse_disabled(&find_webhook(app, endpoint, whose).await?)?;
     let (now, event, delivery) = (app.clock.now(), app.new_id(), app.new_id());
     let mut tx = app.store.begin().await?;
-    tx.lock_endpoint(endpoint).await?;
-    let data = by.tells(&json!({}));
-    tx.record(event, EventType::WebhookTest, Subject::Webhook(endpoint), &data, now).await?;
+    lock_enabled(&mut tx, endpoint, whose).await?;
+    tx.record(event, EventType::WebhookTest, Subject::Webhook(endpoint), &by.tells(&json!({})), now).await?;
     tx.insert_delivery(delivery, endpoint, event, now).await?;
     tx.commit().await?;
     Ok(delivery)
 }
 
-fn refuse_disabled(endpoint: &Endpoint) -> Result<(), Error> {
+async fn record(app: &App, tx: &mut Tx, endpoint: Uuid, data: &Value) -> Result<(), Error> {
+    let (subject, now) = (Subject::Webhook(endpoint), app.clock.now());
+    Ok(tx.record(app.new_id(), EventType::WebhookRedelivered, subject, data, now).await?)
+}
+
+async fn lock_enabled(tx: &mut Tx, id: Uuid, whose: Whose) -> Result<Endpoint, Error> {
+    let endpoint = lock(tx, id, whose).await?;
     match endpoint.disabled {
         Some(_) => Err(Error::Conflict("this webhook is disabled: enable it first".into())),
-        None => Ok(()),
+        None => Ok(endpoint),
     }
 }

@@ -287,6 +287,8 @@ pub struct Limits {
     pub nostr: Quota,
     /// Accounts that are founded by a signed request.
     pub new_account: Quota,
+    /// Tests and repeats that one account asks for: each makes us call whom it has named.
+    pub webhook_calls: Quota,
     /// Credentials that are not good.
     pub failed_authentication: Quota,
     pub ping: Quota,
@@ -353,6 +355,7 @@ impl Default for Limits {
             api_key: steady(600, 600),
             nostr: steady(120, 120),
             new_account: steady(10, 2),
+            webhook_calls: steady(10, 10),
             failed_authentication: steady(20, 20),
             ping: steady(3, 3),
             ping_in_all: steady(20, 60),

@@ -239,6 +239,7 @@ pub fn limits(section: &mut Section<'_>) -> Limits {
         api_key: quota(section, "api_key", standard.api_key),
         nostr: quota(section, "nostr", standard.nostr),
         new_account: quota(section, "new_account", standard.new_account),
+        webhook_calls: quota(section, "webhook_calls", standard.webhook_calls),
         failed_authentication: quota(section, "failed_authentication", standard.failed_authentication),
         ping: quota(section, "ping", standard.ping),
         ping_in_all: quota(section, "ping_in_all", standard.ping_in_all),

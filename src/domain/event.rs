@@ -77,6 +77,8 @@ pub enum EventType {
     Usage70,
     Usage100,
     WebhookAdded,
+    /// Another URL, or other events.
+    WebhookChanged,
     WebhookRemoved,
     WebhookRotated,
     /// What it is told of; only the configuration does that.
@@ -85,6 +87,8 @@ pub enum EventType {
     WebhookRedelivered,
     WebhookEnabled,
     WebhookDisabled,
+    /// What was told to it is told once more.
+    WebhookRedelivered,
     /// Asked for by its owner, and told to nobody else.
     WebhookTest,
 }
@@ -175,12 +179,14 @@ impl EventType {
         Self::Usage70,
         Self::Usage100,
         Self::WebhookAdded,
+        Self::WebhookChanged,
         Self::WebhookRemoved,
         Self::WebhookRotated,
         Self::WebhookChanged,
         Self::WebhookRedelivered,
         Self::WebhookEnabled,
         Self::WebhookDisabled,
+        Self::WebhookRedelivered,
         Self::WebhookTest,
     ];
 
@@ -235,12 +241,14 @@ impl EventType {
             Self::Usage70 => "usage.70",
             Self::Usage100 => "usage.100",
             Self::WebhookAdded => "webhook.added",
+            Self::WebhookChanged => "webhook.changed",
             Self::WebhookRemoved => "webhook.removed",
             Self::WebhookRotated => "webhook.rotated",
             Self::WebhookChanged => "webhook.changed",
             Self::WebhookRedelivered => "webhook.redelivered",
             Self::WebhookEnabled => "webhook.enabled",
             Self::WebhookDisabled => "webhook.disabled",
+            Self::WebhookRedelivered => "webhook.redelivered",
             Self::WebhookTest => "webhook.test",
         }
     }

@@ -58,6 +58,8 @@ pub enum Disabled {
     Gone,
     /// Nothing but failures for [`GIVEN_UP_AFTER`].
     Failing,
+    /// Its owner or the operator said so.
+    ByHand,
 }
 
 /// `https://` or `http://`, at most 1 KiB. Whether it may be called at all, and in the clear, egress decides.
@@ -95,11 +97,19 @@ impl Owner {
 }
 
 impl Disabled {
+    pub const ALL: [Self; 3] = [Self::Gone, Self::Failing, Self::ByHand];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gone => "gone",
             Self::Failing => "failing",
+            Self::ByHand => "by_hand",
         }
+    }
+
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let found = Self::ALL.into_iter().find(|because| because.name() == text);
+        found.ok_or_else(|| Invalid::new("not a reason why a webhook is disabled"))
     }
 }
 

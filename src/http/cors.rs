@@ -12,7 +12,7 @@ pub fn policy() -> Cors {
         .allow_any_origin()
         .send_wildcard()
         .disable_vary_header()
-        .allowed_methods(["GET", "POST", "DELETE"])
+        .allowed_methods(["GET", "POST", "PATCH", "DELETE"])
         .allowed_headers([AUTHORIZATION, CONTENT_TYPE, IDEMPOTENCY_KEY, IF_NONE_MATCH])
         .expose_headers([RETRY_AFTER, ETAG])
         .max_age(PREFLIGHT_CACHED_SECONDS)

@@ -34,6 +34,8 @@ pub struct RateLimits {
     pub nostr: Limiter,
     /// Accounts that are founded by a signed request.
     pub new_account: Limiter,
+    /// Of one account: tests of its webhooks, and repeats.
+    pub webhook_calls: Limiter,
     pub failed_authentication: Limiter,
     pub ping: Limiter,
     pub ping_in_all: Limiter,
@@ -62,6 +64,7 @@ impl RateLimits {
             api_key: Limiter::new(limits.api_key),
             nostr: Limiter::new(limits.nostr),
             new_account: Limiter::new(limits.new_account),
+            webhook_calls: Limiter::new(limits.webhook_calls),
             failed_authentication: Limiter::new(limits.failed_authentication),
             ping: Limiter::new(limits.ping),
             ping_in_all: Limiter::new(limits.ping_in_all),
@@ -73,7 +76,7 @@ impl RateLimits {
     /// Forgets every key whose bucket is full again; to be called about once a minute.
     pub fn forget_idle(&self) {
         let strangers = [&self.create, &self.check, &self.check_per_hash, &self.claim, &self.status];
-        let owners = [&self.api_key, &self.nostr, &self.new_account, &self.failed_authentication];
+        let owners = [&self.api_key, &self.nostr, &self.new_account, &self.webhook_calls, &self.failed_authentication];
         let tools = [&self.ping, &self.ping_in_all, &self.node_lookup, &self.node_lookup_in_all];
         for limiter in strangers.into_iter().chain(owners).chain(tools) {
             limiter.buckets.retain_recent();

@@ -3,7 +3,7 @@
 use super::subscriptions;
 
 /// The routes that are told apart, as the `OpenAPI` document spells them. Whatever else is asked for is `other`.
-pub const ROUTES: [&str; 26] = [
+pub const ROUTES: [&str; 33] = [
     "other",
     "/api/public/v1/servers",
     "/api/public/v1/subscription/create",
@@ -30,6 +30,13 @@ pub const ROUTES: [&str; 26] = [
     "/api/public/v1/ping/test",
     "/v1/webhooks/stripe",
     "/.well-known/security.txt",
+    "/api/v1/account/webhooks",
+    "/api/v1/account/webhooks/{id}",
+    "/api/v1/account/webhooks/{id}/rotate",
+    "/api/v1/account/webhooks/{id}/test",
+    "/api/v1/account/webhooks/{id}/redeliver",
+    "/api/v1/account/webhooks/{id}/deliveries",
+    "/api/v1/account/webhooks/{id}/deliveries/{deliveryId}/redeliver",
 ];
 
 /// The place of a path among [`ROUTES`].
@@ -48,6 +55,9 @@ pub fn route_of(path: &str) -> usize {
             _ => 0,
         };
     }
+    if let Some(webhook) = path.strip_prefix("/api/v1/account/webhooks/") {
+        return route_of_webhook(webhook);
+    }
     // Every other path is its own name, or the one of its kind; whatever is below the page's is the page's.
     let path = match path {
         path if path.starts_with("/docs/") => "/docs/",
@@ -56,6 +66,21 @@ pub fn route_of(path: &str) -> usize {
         path => path,
     };
     ROUTES.iter().position(|route| *route == path).unwrap_or_default()
+}
+
+/// The place of a path below the list of webhooks.
+fn route_of_webhook(path: &str) -> usize {
+    let parts: Vec<_> = path.splitn(5, '/').collect();
+    match parts[..] {
+        ["", ..] => 0,
+        [_] => 26,
+        [_, "rotate"] => 27,
+        [_, "test"] => 28,
+        [_, "redeliver"] => 29,
+        [_, "deliveries"] => 30,
+        [_, "deliveries", delivery, "redeliver"] if !delivery.is_empty() => 31,
+        _ => 0,
+    }
 }
 
 /// One of a list, and nothing below it.
@@ -72,8 +97,8 @@ mod tests {
     fn every_path_of_the_document_has_a_route_of_its_own() {
         let document: serde_json::Value = serde_json::from_str(&openapi::document().unwrap()).unwrap();
         for path in document["paths"].as_object().unwrap().keys() {
-            let asked =
-                path.replace("{paymentHash}", &"ab".repeat(32)).replace("{id}", "1").replace("{publicKey}", "1");
+            let asked = path.replace("{paymentHash}", &"ab".repeat(32));
+            let asked = asked.replace("{id}", "1").replace("{publicKey}", "1").replace("{deliveryId}", "1");
             assert_eq!(ROUTES[route_of(&asked)], path);
         }
     }
@@ -84,6 +109,11 @@ mod tests {
         {
             let route = ROUTES[route_of(path)];
             assert!(["other", "/api/public/v1/subscription/{paymentHash}"].contains(&route), "{path}: {route}");
+        }
+        for below in
+            ["", "a/", "a/b", "a/test/", "a/deliveries/b", "a/deliveries//redeliver", "a/deliveries/b/redeliver/"]
+        {
+            assert_eq!(route_of(&format!("/api/v1/account/webhooks/{below}")), 0, "{below}");
         }
     }
 }

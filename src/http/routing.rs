@@ -44,6 +44,25 @@ where
     web::resource(path).route(reading).route(web::post().to(posted)).default_service(other)
 }
 
+/// A path whose thing is read, changed in part, or deleted.
+pub fn get_patch_and_delete<F, G, H, Read, Changed, Deleted>(path: &str, read: F, changed: G, deleted: H) -> Resource
+where
+    F: Handler<Read>,
+    Read: FromRequest + 'static,
+    F::Output: Responder + 'static,
+    G: Handler<Changed>,
+    Changed: FromRequest + 'static,
+    G::Output: Responder + 'static,
+    H: Handler<Deleted>,
+    Deleted: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    let reading = web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(read);
+    let other = web::to(async || refuse_method("GET, HEAD, PATCH, DELETE"));
+    let resource = web::resource(path).route(reading).route(web::patch().to(changed));
+    resource.route(web::delete().to(deleted)).default_service(other)
+}
+
 /// A path whose thing can be deleted.
 pub fn delete<F, Args>(path: &str, handler: F) -> Resource
 where

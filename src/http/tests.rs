@@ -243,6 +243,7 @@ fn tight() -> Limits {
         api_key: two,
         nostr: two,
         new_account: two,
+        webhook_calls: two,
         failed_authentication: two,
         ping: two,
         ping_in_all: two,

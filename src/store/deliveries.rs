@@ -18,6 +18,8 @@ use crate::domain::webhook_body::ToldSubject;
 pub struct Delivery {
     pub id: Uuid,
     pub endpoint: Uuid,
+    /// Whom that reaches, with the port where it names one; the rest of its URL may be secret.
+    pub host: String,
     pub event: Event,
     pub subject: ToldSubject,
     /// `pending`, `delivered` or `failed`.
@@ -58,8 +60,6 @@ pub enum Next {
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFilter {
     pub endpoint: Option<Uuid>,
-    /// To this account's endpoints.
-    pub account: Option<Uuid>,
     pub state: Option<String>,
     /// Of an event.
     pub event_type: Option<String>,
@@ -96,14 +96,31 @@ macro_rules! select_deliveries {
         concat!(
             "SELECT d.id AS delivery_id, d.endpoint_id, d.state AS delivery_state, d.attempts, d.next_at, d.outcome, ",
             "d.status, d.attempted_at, d.created_at, d.finished_at, e.id AS id, e.type, e.sequence, e.occurred_at, ",
-            "e.data, e.subject_kind, e.subject_id, o.payment_hash, s.founded_by FROM webhook_deliveries d ",
-            "JOIN events e ON e.id = d.event_id ",
+            "e.data, e.subject_kind, e.subject_id, o.payment_hash, s.founded_by, w.url FROM webhook_deliveries d ",
+            "JOIN events e ON e.id = d.event_id JOIN webhook_endpoints w ON w.id = d.endpoint_id ",
             "LEFT JOIN orders o ON e.subject_kind = 'order' AND o.id = e.subject_id ",
             "LEFT JOIN subscriptions s ON e.subject_kind = 'subscription' AND s.id = e.subject_id ",
             $rest
         )
     };
 }
+
+/// Deliveries of a [`DeliveryFilter`].
+macro_rules! list_deliveries {
+    ($to:literal) => {
+        concat!(
+            select_deliveries!(""),
+            "WHERE ",
+            $to,
+            " AND d.id < $2 AND ($3 IS NULL OR d.state = $3) AND ($4 IS NULL OR e.type = $4) ",
+            "AND ($5 IS NULL OR e.subject_id = $5) ORDER BY d.id DESC LIMIT $6"
+        )
+    };
+}
+
+const DELIVERIES_TO_ALL: &str = list_deliveries!("($1 IS NULL OR d.endpoint_id = $1)");
+/// By the index of its deliveries: owners ask, too, and wait for no others'.
+const DELIVERIES_TO_ONE: &str = list_deliveries!("d.endpoint_id = $1");
 
 impl Store {
     pub async fn delivery(&self, id: Uuid) -> Result<Option<Delivery>> {
@@ -113,20 +130,16 @@ impl Store {
 
     /// Deliveries, the newest first: ids grow with time.
     pub async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>> {
-        let rows = sqlx::query(select_deliveries!(
-            "WHERE d.id < $1 AND ($2 IS NULL OR d.endpoint_id = $2) AND ($3 IS NULL OR d.state = $3) \
-             AND ($4 IS NULL OR e.type = $4) AND ($5 IS NULL OR e.subject_id = $5) AND ($6 IS NULL OR \
-             d.endpoint_id IN (SELECT id FROM webhook_endpoints WHERE account_id = $6)) ORDER BY d.id DESC LIMIT $7"
-        ))
-        .bind(filter.before.unwrap_or(Uuid::max()).to_string())
-        .bind(filter.endpoint.map(|id| id.to_string()))
-        .bind(filter.state.as_deref())
-        .bind(filter.event_type.as_deref())
-        .bind(filter.subject.as_deref())
-        .bind(filter.account.map(|id| id.to_string()))
-        .bind(i64::from(filter.at_most))
-        .all_from(&self.reader)
-        .await?;
+        let sql = if filter.endpoint.is_some() { DELIVERIES_TO_ONE } else { DELIVERIES_TO_ALL };
+        let rows = sqlx::query(sql)
+            .bind(filter.endpoint.map(|id| id.to_string()))
+            .bind(filter.before.unwrap_or(Uuid::max()).to_string())
+            .bind(filter.state.as_deref())
+            .bind(filter.event_type.as_deref())
+            .bind(filter.subject.as_deref())
+            .bind(i64::from(filter.at_most))
+            .all_from(&self.reader)
+            .await?;
         rows.iter().map(delivery_from).collect()
     }
 
@@ -296,6 +309,7 @@ fn delivery_from(row: &AnyRow) -> Result<Delivery> {
     Ok(Delivery {
         id: record.id("delivery_id")?,
         endpoint: record.id("endpoint_id")?,
+        host: record.parsed("url", WebhookUrl::parse(&record.text("url")?))?.host().to_owned(),
         event: event_from(row)?,
         subject: ToldSubject {
             kind: record.text("subject_kind")?,

@@ -160,14 +160,32 @@ impl Tx {
         Ok(())
     }
 
-    /// Tells an endpoint nothing any more; false where it was so already. What waited for it has failed.
-    pub async fn disable_endpoint(&mut self, id: Uuid, because: Disabled, now: Timestamp) -> Result<bool> {
+    /// Tells an endpoint elsewhere, or of other events; how often another URL failed does not count for this one.
+    pub async fn readdress_endpoint(&mut self, id: Uuid, url: &WebhookUrl, events: &EventFilter) -> Result<()> {
+        sqlx::query(
+            "UPDATE webhook_endpoints SET failing_since = CASE WHEN url = $2 THEN failing_since END, url = $2, \
+             events = $3 WHERE id = $1",
+        )
+        .bind(id.to_string())
+        .bind(url.as_str())
+        .bind(events.to_string())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Tells an endpoint nothing any more; false where it was so already, or where it has another URL by now. What waited
+    /// for it has failed.
+    pub async fn disable_endpoint(&mut self, endpoint: &Endpoint, because: Disabled, now: Timestamp) -> Result<bool> {
+        let id = endpoint.id;
         let done = sqlx::query(
-            "UPDATE webhook_endpoints SET disabled_at = $2, disabled_because = $3 WHERE id = $1 AND disabled_at IS NULL",
+            "UPDATE webhook_endpoints SET disabled_at = $2, disabled_because = $3 \
+             WHERE id = $1 AND url = $4 AND disabled_at IS NULL",
         )
         .bind(id.to_string())
         .bind(now.millis())
         .bind(because.name())
+        .bind(endpoint.url.as_str())
         .execute(&mut *self.inner)
         .await?;
         if done.rows_affected() == 0 {
@@ -258,12 +276,8 @@ pub(super) fn owner_from(record: &Record<'_>) -> Result<Owner> {
 
 pub(super) fn endpoint_from(row: &AnyRow) -> Result<Endpoint> {
     let record = Record::new("webhook_endpoints", row);
-    let disabled = match (record.optional_time("disabled_at")?, record.optional_text("disabled_because")?.as_deref()) {
-        (None, None) => None,
-        (Some(at), Some("gone")) => Some((at, Disabled::Gone)),
-        (Some(at), Some("failing")) => Some((at, Disabled::Failing)),
-        _ => return Err(record.corrupt("disabled_because", Invalid::new("not a reason"))),
-    };
+    let because = record.optional_text("disabled_because")?.map(|because| Disabled::parse(&because)).transpose();
+    let disabled = record.optional_time("disabled_at")?.zip(record.parsed("disabled_because", because)?);
     Ok(Endpoint {
         id: record.id("id")?,
         owner: owner_from(&record)?,

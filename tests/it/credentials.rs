@@ -43,7 +43,7 @@ enum Needs {
 }
 
 /// Whoever adds a route says here what it needs; those below /account also know whom nobody knew before.
-const TABLE: [(&str, Needs); 26] = [
+const TABLE: [(&str, Needs); 36] = [
     ("GET /api/public/v1/servers", Needs::Any),
     ("POST /api/public/v1/subscription/create", Needs::AtMost(Scope::Orders)),
     ("POST /api/public/v1/subscription/renew", Needs::AtMost(Scope::Orders)),
@@ -70,6 +70,16 @@ const TABLE: [(&str, Needs); 26] = [
     ("GET /api/v1/account/nostr-keys", Needs::Scope(Scope::Keys)),
     ("POST /api/v1/account/nostr-keys", Needs::Scope(Scope::Admin)),
     ("DELETE /api/v1/account/nostr-keys/{publicKey}", Needs::Scope(Scope::Admin)),
+    ("GET /api/v1/account/webhooks", Needs::Scope(Scope::Webhooks)),
+    ("POST /api/v1/account/webhooks", Needs::Scope(Scope::Webhooks)),
+    ("GET /api/v1/account/webhooks/{id}", Needs::Scope(Scope::Webhooks)),
+    ("PATCH /api/v1/account/webhooks/{id}", Needs::Scope(Scope::Webhooks)),
+    ("DELETE /api/v1/account/webhooks/{id}", Needs::Scope(Scope::Webhooks)),
+    ("POST /api/v1/account/webhooks/{id}/rotate", Needs::Scope(Scope::Webhooks)),
+    ("POST /api/v1/account/webhooks/{id}/test", Needs::Scope(Scope::Webhooks)),
+    ("POST /api/v1/account/webhooks/{id}/redeliver", Needs::Scope(Scope::Webhooks)),
+    ("GET /api/v1/account/webhooks/{id}/deliveries", Needs::Scope(Scope::Webhooks)),
+    ("POST /api/v1/account/webhooks/{id}/deliveries/{deliveryId}/redeliver", Needs::Scope(Scope::Webhooks)),
 ];
 
 /// How an answer to a credential may be.
@@ -84,7 +94,7 @@ enum Expected {
 fn reached_by_name(config: &mut Config) {
     config.service.origins = vec![ORIGIN.into(), "http://abcdef.onion".into()];
     let many = wiretoll::config::Quota { burst: 10_000, per_minute: 1 };
-    (config.limits.nostr, config.limits.new_account) = (many, many);
+    (config.limits.nostr, config.limits.new_account, config.limits.webhook_calls) = (many, many, many);
 }
 
 async fn key_of(shop: &Shop, account: KeyOwner, scopes: Scopes) -> MadeApiKey {
@@ -106,7 +116,8 @@ fn routes() -> Vec<(Method, String, Needs)> {
             let name = format!("{method} {path}");
             let needs = table.remove(name.as_str()).unwrap_or_else(|| panic!("the table does not know {name}"));
             let asked = path.replace("{paymentHash}", &"ab".repeat(32)).replace("{publicKey}", &"ab".repeat(32));
-            let asked = asked.replace("{id}", "0190a8f2-0000-7000-8000-00000000000a");
+            let an_id = "0190a8f2-0000-7000-8000-00000000000a";
+            let asked = asked.replace("{id}", an_id).replace("{deliveryId}", an_id);
             routes.push((Method::from_bytes(method.as_bytes()).unwrap(), asked, needs));
         }
     }
@@ -126,7 +137,7 @@ async fn call(shop: &Shop, (method, path): (&Method, &str), credential: Option<&
 }
 
 fn body_of(method: &Method) -> Option<&'static str> {
-    (*method == Method::POST).then_some("{}")
+    [Method::POST, Method::PATCH].contains(method).then_some("{}")
 }
 
 async fn every_route_answers_every_kind_of_credential_as_the_table_says(on: On) {

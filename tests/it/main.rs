@@ -10,6 +10,7 @@
     reason = "a test ends where something is not as it should be"
 )]
 
+mod account_webhooks;
 mod accounts;
 mod agent;
 mod agents;

@@ -145,6 +145,7 @@ impl<N: Node> Shop<N> {
         config.limits.status.burst = 10_000;
         config.limits.api_key.burst = 10_000;
         config.limits.failed_authentication.burst = 10_000;
+        config.limits.webhook_calls.burst = 10_000;
         config.limits.open_orders = 10_000;
         change(&mut config);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wiretoll::app::add_webhook::add_webhook;
-use wiretoll::app::change_webhook::{Whose, enable_webhook, rotate_webhook};
+use wiretoll::app::change_webhook::{WebhookChange, Whose, change_webhook, rotate_webhook};
 use wiretoll::app::close_orders::close_due_orders;
 use wiretoll::app::fan_out::fan_out;
 use wiretoll::app::forget_webhooks::forget_webhooks;
@@ -56,7 +56,7 @@ fn configured(url: &str, events: &[&str]) -> ConfiguredWebhook {
     }
 }
 
-fn allow_this_machine(config: &mut Config) {
+pub fn allow_this_machine(config: &mut Config) {
     config.egress.allow = vec!["127.0.0.1/32".parse().unwrap()];
     config.egress.allow_customers = config.egress.allow.clone();
 }
@@ -297,7 +297,7 @@ async fn both_secrets_sign_during_a_rotation(on: On) {
     let events = EventFilter::parse(&["order.paid".to_owned()], Owner::Operator).unwrap();
     let added = add_webhook(shop.app(), Owner::Operator, url, events, By::Operator(None)).await.unwrap();
     let (id, old) = (added.endpoint.id, added.secret.expose());
-    let (new, _) = rotate_webhook(shop.app(), id, Whose::Anybodys, By::Operator(None)).await.unwrap();
+    let (_, new) = rotate_webhook(shop.app(), id, Whose::Anybodys, By::Operator(None)).await.unwrap();
     shop.buy().await;
     until_told(&shop, &receiver, "/hooks", 1).await;
     let told = receiver.at("/hooks").remove(0);
@@ -360,8 +360,9 @@ async fn one_that_is_gone_is_disabled_at_once(on: On) {
     let id = to_gone().await[0].id;
     assert!(redeliver(shop.app(), id, Whose::Anybodys, By::Operator(None)).await.is_err());
     receiver.answers("/gone", Answer::status(204));
-    let enabled = enable_webhook(shop.app(), endpoint.id, Whose::Anybodys, By::Operator(None)).await.unwrap();
-    assert_eq!(enabled, Effect::Now);
+    let change = WebhookChange { enabled: Some(true), ..WebhookChange::default() };
+    let enabled = change_webhook(shop.app(), endpoint.id, Whose::Anybodys, &change, By::Operator(None)).await;
+    assert_eq!(enabled.unwrap().1, Effect::Now);
     assert_eq!(redeliver_failed(shop.app(), endpoint.id, Whose::Anybodys, By::Operator(None)).await.unwrap(), 1);
     shop.until("it was told again", || async { to_gone().await[0].state == "delivered" }).await;
 }

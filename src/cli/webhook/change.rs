@@ -1,17 +1,17 @@
-//! `webhook add`, `remove`, `rotate` and `enable`.
+//! `webhook add`, `change`, `disable`, `enable`, `rotate` and `remove`.
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use uuid::Uuid;
 
 use super::{WHOSE, owner};
 use crate::app::add_webhook::add_webhook;
-use crate::app::change_webhook::{enable_webhook, remove_webhook, rotate_webhook};
+use crate::app::change_webhook::{WebhookChange, change_webhook, remove_webhook, rotate_webhook};
 use crate::app::operator::{By, Effect};
 use crate::cli::{ConfigFile, output, parse};
 use crate::clock::Clock;
 use crate::domain::note::Note;
-use crate::domain::webhook::{EventFilter, WebhookUrl};
+use crate::domain::webhook::{Endpoint, EventFilter, WebhookUrl};
 use crate::lifecycle;
 
 #[derive(Debug, Args)]
@@ -49,6 +49,35 @@ struct Word {
     /// Why, in 1 to 500 characters on one line; nothing secret.
     #[arg(long, value_parser = parse::note)]
     note: Option<Note>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What waits to be told goes to the new URL, too. A webhook of the configuration is changed there.\n\n\
+    Example:\n  wiretoll webhook change 0190a8f2-0000-7000-8000-00000000000a \\\n    \
+    --url https://example.net/hooks --events 'order.*'"
+)]
+#[command(group(ArgGroup::new("what").required(true).multiple(true).args(["url", "events"])))]
+pub struct Change {
+    #[command(flatten)]
+    word: Word,
+    /// Where to from now on: https://, at most 1 KiB.
+    #[arg(long, value_parser = url)]
+    url: Option<WebhookUrl>,
+    /// Types of events from now on, with commas between them, or all of a kind such as order.*; * is everything.
+    #[arg(long, value_delimiter = ',')]
+    events: Option<Vec<String>>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What happens meanwhile is not told to it later; what waited for it has failed, and is delivered by \
+    `wiretoll webhook redeliver` after `webhook enable`. An account may enable its own again.\n\n\
+    Example:\n  wiretoll webhook disable 0190a8f2-0000-7000-8000-00000000000a"
+)]
+pub struct Disable {
+    #[command(flatten)]
+    word: Word,
 }
 
 #[derive(Debug, Args)]
@@ -93,7 +122,11 @@ impl Add {
         let added = add_webhook(&app, owner, self.url.clone(), events, by).await;
         app.store.close().await;
         let added = added.context("nothing was added")?;
-        output::print(format_args!("webhook {}\nsecret  {}", added.endpoint.id, added.secret.expose()))
+        output::print(format_args!(
+            "webhook {}\nsecret  {}\nKeep the secret: it is not shown again.",
+            added.endpoint.id,
+            added.secret.expose()
+        ))
     }
 }
 
@@ -114,18 +147,49 @@ impl Rotate {
         let app = lifecycle::operate(&config.load_beside_database()?, Clock::System).await?;
         let done = rotate_webhook(&app, *id, WHOSE, By::Operator(note.as_ref())).await;
         app.store.close().await;
-        let (secret, until) = done.context("the secret is what it was")?;
-        output::print(format_args!("secret  {}\nthe one before signs besides until {until}", secret.expose()))
+        let (endpoint, secret) = done.context("the secret is what it was")?;
+        let until = endpoint.rotating_until.map(|until| until.to_string()).unwrap_or_default();
+        output::print(format_args!(
+            "secret  {}\nthe one before signs besides until {until}\nKeep the secret: it is not shown again.",
+            secret.expose()
+        ))
+    }
+}
+
+impl Change {
+    pub async fn run(&self) -> anyhow::Result<()> {
+        let change = WebhookChange { url: self.url.clone(), events: self.events.clone(), enabled: None };
+        let (endpoint, effect) = self.word.change(&change).await?;
+        let told = format!("webhook {} tells {} of {}", endpoint.id, endpoint.url.as_str(), endpoint.events);
+        output::print(if effect == Effect::Before { format!("{told} already") } else { told })
+    }
+}
+
+impl Disable {
+    pub async fn run(&self) -> anyhow::Result<()> {
+        let change = WebhookChange { enabled: Some(false), ..WebhookChange::default() };
+        let (endpoint, effect) = self.word.change(&change).await?;
+        output::print(format_args!("webhook {} is {}disabled", endpoint.id, already(effect)))
     }
 }
 
 impl Enable {
     pub async fn run(&self) -> anyhow::Result<()> {
-        let Word { config, id, note } = &self.word;
-        let app = lifecycle::operate(&config.load_beside_database()?, Clock::System).await?;
-        let done = enable_webhook(&app, *id, WHOSE, By::Operator(note.as_ref())).await;
-        app.store.close().await;
-        let already = if done.context("nothing was changed")? == Effect::Before { "already " } else { "" };
-        output::print(format_args!("webhook {id} is {already}enabled"))
+        let change = WebhookChange { enabled: Some(true), ..WebhookChange::default() };
+        let (endpoint, effect) = self.word.change(&change).await?;
+        output::print(format_args!("webhook {} is {}enabled", endpoint.id, already(effect)))
     }
+}
+
+impl Word {
+    async fn change(&self, change: &WebhookChange) -> anyhow::Result<(Endpoint, Effect)> {
+        let app = lifecycle::operate(&self.config.load_beside_database()?, Clock::System).await?;
+        let done = change_webhook(&app, self.id, WHOSE, change, By::Operator(self.note.as_ref())).await;
+        app.store.close().await;
+        done.context("nothing was changed")
+    }
+}
+
+fn already(effect: Effect) -> &'static str {
+    if effect == Effect::Before { "already " } else { "" }
 }

@@ -94,7 +94,6 @@ impl Deliveries {
             subject: self.about.clone(),
             before: self.before,
             at_most: self.listing.limit,
-            ..DeliveryFilter::default()
         }
     }
 }

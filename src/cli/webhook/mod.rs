@@ -20,6 +20,10 @@ pub enum WebhookCommand {
     List(list::List),
     /// Adds a webhook, and prints its secret once.
     Add(change::Add),
+    /// Tells a webhook elsewhere, or of other events.
+    Change(change::Change),
+    /// Tells a webhook nothing, until it is enabled again.
+    Disable(change::Disable),
     /// Removes a webhook with its deliveries.
     Remove(change::Remove),
     /// Gives a webhook another secret; for a day both sign.
@@ -39,6 +43,8 @@ impl WebhookCommand {
         match self {
             Self::List(list) => list.run().await,
             Self::Add(add) => add.run().await,
+            Self::Change(change) => change.run().await,
+            Self::Disable(disable) => disable.run().await,
             Self::Remove(remove) => remove.run().await,
             Self::Rotate(rotate) => rotate.run().await,
             Self::Enable(enable) => enable.run().await,
@@ -51,7 +57,7 @@ impl WebhookCommand {
 
 /// The operator may change whatever is anybody's.
 const WHOSE: Whose = Whose::Anybodys;
-/// Of what needs no reason.
+/// For what takes no note.
 const BY: By<'static> = By::Operator(None);
 
 fn owner(account: Option<Uuid>) -> Owner {

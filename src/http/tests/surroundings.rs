@@ -96,7 +96,7 @@ async fn a_refused_preflight_is_json_too() {
     let request = TestRequest::with_uri("/api/public/v1/servers")
         .method(Method::OPTIONS)
         .insert_header(("Origin", "https://a.example"))
-        .insert_header(("Access-Control-Request-Method", "PATCH"));
+        .insert_header(("Access-Control-Request-Method", "PUT"));
     let answer = instance.send(request).await;
     assert_eq!((answer.status, answer.error().as_str()), (400, "ERR_INVALID_INPUT"));
 }
@@ -194,6 +194,13 @@ async fn the_document_describes_every_path_and_the_page_needs_no_internet() {
       "/api/v1/account/api-keys/{id}",
       "/api/v1/account/nostr-keys",
       "/api/v1/account/nostr-keys/{publicKey}",
+      "/api/v1/account/webhooks",
+      "/api/v1/account/webhooks/{id}",
+      "/api/v1/account/webhooks/{id}/deliveries",
+      "/api/v1/account/webhooks/{id}/deliveries/{deliveryId}/redeliver",
+      "/api/v1/account/webhooks/{id}/redeliver",
+      "/api/v1/account/webhooks/{id}/rotate",
+      "/api/v1/account/webhooks/{id}/test",
       "/health/live",
       "/health/ready",
       "/v1/webhooks/stripe"
