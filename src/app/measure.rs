@@ -8,8 +8,9 @@ use super::silent_agents::silence;
 use super::{App, Error};
 use crate::config::RateSource;
 use crate::domain::time::MINUTE;
+use crate::domain::webhook::Disabled;
 use crate::metrics::readings::{AgentUse, Readings, ServerUse, Stored, WebhookUse};
-use crate::store::{Occupancy, ServerState};
+use crate::store::{EndpointCount, Occupancy, ServerState};
 
 /// Shorter than Prometheus waits for a page by default (10 s): then the rest of it is shown all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -75,10 +76,20 @@ fn on_servers_without_key(app: &App, occupancy: &[Occupancy]) -> u64 {
 
 async fn webhook_use(app: &App) -> Result<WebhookUse, Error> {
     let waiting = app.store.count_waiting_deliveries().await?;
-    let (disabled, enabled) = app.store.count_endpoints().await?;
+    let counted = app.store.count_endpoints().await?;
+    let endpoints = kinds_of_endpoints().map(|(owner, disabled)| {
+        let same = |one: &&EndpointCount| one.owner == owner && one.disabled == disabled;
+        (owner, disabled, counted.iter().find(same).map_or(0, |one| one.count))
+    });
     let age = waiting.since.map_or(0, |since| app.clock.now().since(since));
     let oldest = Duration::from_millis(u64::try_from(age).unwrap_or(0));
-    Ok(WebhookUse { waiting: waiting.count, oldest, disabled, enabled })
+    Ok(WebhookUse { waiting: waiting.count, oldest, endpoints: endpoints.collect() })
+}
+
+/// Those that there are none of are told, too: an alarm must tell none from unknown.
+fn kinds_of_endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let disabled = std::iter::once("no").chain(Disabled::ALL.map(Disabled::name));
+    disabled.flat_map(|disabled| ["operator", "account"].map(|owner| (owner, disabled)))
 }
 
 fn agent_use(app: &App, state: &ServerState) -> Option<AgentUse> {

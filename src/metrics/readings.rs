@@ -53,13 +53,13 @@ pub struct Stored {
 }
 
 /// How webhooks stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookUse {
     /// Deliveries that wait, and since when the oldest does.
     pub waiting: u64,
     pub oldest: Duration,
-    pub disabled: u64,
-    pub enabled: u64,
+    /// By owner and by why they are disabled.
+    pub endpoints: Vec<(&'static str, &'static str, u64)>,
 }
 
 /// What a server's agent said last.
@@ -148,8 +148,9 @@ impl WebhookUse {
     fn enter(&self, table: &Table) {
         table.webhooks.waiting.set(i64::try_from(self.waiting).unwrap_or(i64::MAX));
         table.webhooks.oldest.set(self.oldest.as_secs_f64());
-        set(&table.webhooks.endpoints, &labels([("disabled", "yes")]), self.disabled);
-        set(&table.webhooks.endpoints, &labels([("disabled", "no")]), self.enabled);
+        for (owner, disabled, count) in &self.endpoints {
+            set(&table.webhooks.endpoints, &labels([("owner", owner), ("disabled", disabled)]), *count);
+        }
     }
 }
 

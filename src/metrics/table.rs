@@ -379,7 +379,7 @@ impl Webhooks {
             ),
             endpoints: rows.row(
                 "wiretoll_webhook_endpoints",
-                "Endpoints of operator and accounts, disabled: yes or no",
+                "Endpoints by owner (operator, account) and why they are disabled: no, gone, failing or by_hand",
                 Gauges::default(),
             ),
         }

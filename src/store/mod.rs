@@ -65,7 +65,7 @@ pub use servers::Occupancy;
 pub use slots::Reservation;
 pub use stripe_events::DisputeEnd;
 pub use subscription_list::{KeyHeld, SubscriptionFilter};
-pub use webhooks::{SealedSecret, SealedSecrets};
+pub use webhooks::{EndpointCount, SealedSecret, SealedSecrets};
 
 /// The database: cheap to clone.
 #[derive(Debug, Clone)]

@@ -37,6 +37,16 @@ pub struct SealedSecrets {
     pub old: Option<(SealedSecret, Timestamp)>,
 }
 
+/// Endpoints that are alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointCount {
+    /// `operator` or `account`.
+    pub owner: String,
+    /// Why they are disabled, or `no`.
+    pub disabled: String,
+    pub count: u64,
+}
+
 impl Store {
     /// Endpoints of one owner's kind, the oldest first; all but callbacks where none is named.
     pub async fn endpoints(&self, of: Option<Owner>) -> Result<Vec<Endpoint>> {
@@ -70,17 +80,21 @@ impl Store {
         row.as_ref().map(secrets_from).transpose()
     }
 
-    /// How many endpoints but callbacks are disabled, and how many are not.
-    pub async fn count_endpoints(&self) -> Result<(u64, u64)> {
-        let row = sqlx::query(
-            "SELECT CAST(count(*) AS BIGINT) AS everyone, CAST(count(disabled_at) AS BIGINT) AS disabled \
-             FROM webhook_endpoints WHERE kind <> 'callback'",
+    /// How many endpoints there are but callbacks, by whose they are and why they are disabled.
+    pub async fn count_endpoints(&self) -> Result<Vec<EndpointCount>> {
+        let rows = sqlx::query(
+            "SELECT CASE WHEN kind = 'account' THEN 'account' ELSE 'operator' END AS owner, \
+             coalesce(disabled_because, 'no') AS disabled, CAST(count(*) AS BIGINT) AS n FROM webhook_endpoints \
+             WHERE kind <> 'callback' GROUP BY 1, 2",
         )
-        .one_from(&self.reader)
+        .all_from(&self.reader)
         .await?;
-        let record = Record::new("webhook_endpoints", &row);
-        let (all, disabled) = (record.unsigned_u64("everyone")?, record.unsigned_u64("disabled")?);
-        Ok((disabled, all.saturating_sub(disabled)))
+        let counted = |row: &AnyRow| {
+            let record = Record::new("webhook_endpoints", row);
+            let (owner, disabled) = (record.text("owner")?, record.text("disabled")?);
+            Ok(EndpointCount { owner, disabled, count: record.unsigned_u64("n")? })
+        };
+        rows.iter().map(counted).collect()
     }
 }
 
