@@ -182,12 +182,13 @@ pub fn event_lines(events: &[Event]) -> Vec<String> {
     std::iter::once("events".to_owned()).chain(events.iter().map(line)).collect()
 }
 
-/// What was and is to be told to webhooks; nothing where there is none.
+/// What was and is to be told to webhooks, each with its host and its id; nothing where there is none.
 pub fn delivery_lines(deliveries: &[Delivery]) -> Vec<String> {
     let line = |one: &Delivery| {
         let next = one.next_at.map(|at| format!(", next {at}")).unwrap_or_default();
         let (id, event, state) = (one.id, &one.event.event_type, &one.state);
-        format!("  {id}  {event:<22} {state}: {} of {} attempts{next}", webhook::outcome(one), one.attempts)
+        let to = format!("to {} ({})", one.host, one.endpoint);
+        format!("  {id}  {event:<22} {to} {state}: {} of {} attempts{next}", webhook::outcome(one), one.attempts)
     };
     let heading = (!deliveries.is_empty()).then(|| "told to webhooks".to_owned());
     heading.into_iter().chain(deliveries.iter().map(line)).collect()

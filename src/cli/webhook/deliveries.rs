@@ -67,9 +67,13 @@ pub struct Redeliver {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "It sends an event of type webhook.test, whatever events the webhook is for. Where the first \
-    attempt fails, the service repeats it as it repeats others.\n\n\
-    Example:\n  wiretoll webhook test 0190a8f2-0000-7000-8000-00000000000a")]
+#[command(
+    after_help = "It sends an event of type webhook.test, whatever events the webhook is for. The first attempt is made \
+    by this command, from this machine and by the `[egress]` of the configuration that it reads: a service elsewhere, or \
+    with another configuration, may reach what this command does not. Where it fails, the service repeats it as it \
+    repeats others.\n\n\
+    Example:\n  wiretoll webhook test 0190a8f2-0000-7000-8000-00000000000a"
+)]
 pub struct Test {
     #[command(flatten)]
     config: ConfigFile,
@@ -118,6 +122,7 @@ impl Listed<8> for Delivery {
         json!({
             "id": self.id,
             "webhookId": self.endpoint,
+            "host": self.host,
             "eventId": self.event.id,
             "type": self.event.event_type,
             "about": { self.subject.kind.as_str(): self.subject.id },

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::cli::table::table;
 use crate::cli::{ConfigFile, output};
 use crate::clock::Clock;
-use crate::domain::webhook::{Endpoint, Owner};
+use crate::domain::webhook::{Disabled, Endpoint, Owner};
 use crate::lifecycle;
 
 #[derive(Debug, Args)]
@@ -66,9 +66,17 @@ fn of(endpoint: &Endpoint) -> String {
 
 fn state(endpoint: &Endpoint) -> String {
     match (endpoint.disabled, endpoint.failing_since) {
-        (Some((at, because)), _) => format!("disabled {at}: {}", because.name()),
+        (Some((at, because)), _) => format!("disabled {at}: {}", meaning(because)),
         (None, Some(since)) => format!("failing since {since}"),
         (None, None) => "enabled".to_owned(),
+    }
+}
+
+const fn meaning(because: Disabled) -> &'static str {
+    match because {
+        Disabled::Gone => "it answered 410",
+        Disabled::Failing => "five days of nothing but failures",
+        Disabled::ByHand => "by hand",
     }
 }
 
