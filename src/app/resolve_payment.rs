@@ -9,7 +9,7 @@ use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::lightning::PaymentHash;
 use crate::domain::note::Note;
-use crate::domain::payment::{Payment, Provider};
+use crate::domain::payment::{Outcome, Payment, Provider};
 
 const NO_SUCH_PAYMENT: &str = "the ledger has no payment of this id or payment hash: see `wiretoll payment list`";
 
@@ -49,8 +49,7 @@ pub async fn resolve_payment(app: &App, name: PaymentName, note: &Note) -> Resul
         return Ok(Resolved::Before(payment));
     }
     if !payment.is_open() {
-        let message = format!("payment {id} waits for nothing: it paid exactly for its order, which was delivered");
-        return Err(Invalid::new(message).into());
+        return Err(Invalid::new(format!("payment {id} waits for nothing: {}", why_not_open(&payment))).into());
     }
     tx.resolve_payment(id, note, now).await?;
     let data = By::Operator(Some(note)).tells(&json!({ "outcome": payment.outcome.name() }));
@@ -58,4 +57,19 @@ pub async fn resolve_payment(app: &App, name: PaymentName, note: &Note) -> Resul
     let payment = tx.lock_payment(id).await?.ok_or(Error::NotFound(NO_SUCH_PAYMENT))?;
     tx.commit().await?;
     Ok(Resolved::Now(payment))
+}
+
+/// What became of a payment that waits for nobody.
+const fn why_not_open(payment: &Payment) -> &'static str {
+    match payment.outcome {
+        Outcome::Refunded => "it was given back, and what it had granted was taken back",
+        Outcome::ChargedBack => "the cardholder's bank took it back, and what it had granted was taken back",
+        Outcome::Disputed => "the cardholder's bank asks for it: answer the dispute at Stripe, which ends it here, too",
+        Outcome::Applied
+        | Outcome::AppliedLate
+        | Outcome::RefundDue
+        | Outcome::Orphaned
+        | Outcome::Underpaid
+        | Outcome::Mismatched => "it paid exactly for its order, which was delivered",
+    }
 }

@@ -26,7 +26,7 @@ pub enum PaymentCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "What waits for you: refund_due (nothing could be given), orphaned (the order was lost with a \
-    database), underpaid, and any payment of more than the price.\n\n\
+    database), underpaid, mismatched (by card, and not what its order asked for), and any payment of more than the price.\n\n\
     Example: what is to be done\n  wiretoll payment list --open")]
 pub struct List {
     #[command(flatten)]
