@@ -21,6 +21,7 @@ pub enum AccountCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wiretoll account list --limit 10")]
 pub struct List {
     #[command(flatten)]
     config: ConfigFile,

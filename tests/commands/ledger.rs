@@ -113,7 +113,19 @@ fn the_operator_s_verbs_teach_themselves() {
     let of_subscriptions = of_subscriptions.map(|verb| ["subscription", verb]);
     let of_money =
         [["order", "list"], ["order", "show"], ["order", "adopt"], ["payment", "list"], ["payment", "resolve"]];
-    for verb in of_money.iter().chain(&of_servers).chain(&of_subscriptions).chain(&[["db", "restored"]]) {
+    let of_webhooks =
+        ["list", "add", "change", "disable", "enable", "rotate", "remove", "deliveries", "redeliver", "test"];
+    let of_webhooks = of_webhooks.map(|verb| ["webhook", verb]);
+    let of_owners = [
+        ["api-key", "create"],
+        ["api-key", "list"],
+        ["api-key", "revoke"],
+        ["account", "list"],
+        ["account", "show"],
+        ["audit", "list"],
+    ];
+    let others = of_webhooks.iter().chain(&of_owners).chain(&[["db", "restored"]]);
+    for verb in of_money.iter().chain(&of_servers).chain(&of_subscriptions).chain(others) {
         let (code, help) = run(folder.path(), &[verb[0], verb[1], "--help"], &[]);
         assert!(code == 0 && help.contains("Example:") && help.contains("--config"), "{help}");
     }

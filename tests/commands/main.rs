@@ -1,7 +1,12 @@
 //! The commands as an operator runs them: the built program, its exit codes, what it prints, and `kill -9`.
 
-#![expect(clippy::unwrap_used, reason = "a test: clippy spares only the functions marked as one")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test: clippy spares only the functions marked as one"
+)]
 
+mod accounts;
 mod api;
 mod configuring;
 mod demo_and_dev;
@@ -15,4 +20,7 @@ mod printing;
 #[path = "../process/mod.rs"]
 mod process;
 mod program;
+#[path = "../it/receiver.rs"]
+mod receiver;
 mod serving;
+mod webhooks;
