@@ -8,10 +8,17 @@
 
 #[path = "process/command.rs"]
 mod command;
+#[path = "it/cards/fake.rs"]
+mod fake;
+#[path = "it/nostr.rs"]
+mod nostr;
 #[path = "process/place.rs"]
 mod place;
+#[path = "it/receiver.rs"]
+mod receiver;
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -19,12 +26,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use command::command;
+use fake::FakeStripe;
+use nostr::Signer;
 use place::{Place, text};
+use receiver::{Answer, Receiver};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use wiretoll::clock::Clock;
 use wiretoll::domain::keys::PrivateKey;
+use wiretoll::domain::webhook_secret::WebhookSecret;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::random;
@@ -206,6 +217,19 @@ impl Secrets {
         }
     }
 
+    /// What signs the messages of a webhook.
+    fn webhook(&mut self, what: &str, secret: &str) {
+        self.text(what, secret);
+        self.bytes(what, WebhookSecret::parse(secret).unwrap().as_bytes());
+    }
+
+    /// What stands in the query of a URL, where some receivers have a secret of theirs.
+    fn token(&mut self) -> String {
+        let token = hex::encode(random::bytes::<16>().unwrap());
+        self.text("a token in a URL", &token);
+        token
+    }
+
     /// What lies in the operator's folder: the node's preimages, the instance key, the macaroon.
     fn folder(&mut self, folder: &Path) {
         let journal = std::fs::read_to_string(folder.join("node/journal.jsonl")).unwrap();
@@ -244,15 +268,34 @@ fn assert_keeps(secrets: &Secrets, log: &str, known: &[&str]) {
 
 /// Everything that a shop and its customers do, and what they do wrong, with the log at its most talkative.
 async fn a_full_run(format: &str, database: Option<&str>) {
-    let place = Place::new().await;
+    let (place, stripe, receiver) = (Place::new().await, FakeStripe::start(), Receiver::start().await);
     let mut secrets = Secrets::default();
     secrets.text("the customer's address", CUSTOMER);
-    let mut variables = vec![("WIRETOLL_LOG__FORMAT", format), ("WIRETOLL_SERVICE__ORIGINS", "https://shop.example")];
+    let signing = [(); 2].map(|()| format!("whsec_{}", hex::encode(random::bytes::<16>().unwrap())));
+    let (signing_secrets, api_base) = (signing.join(" "), format!("http://{}", stripe.address));
+    secrets.text("Stripe's key", fake::KEY);
+    signing.iter().for_each(|secret| secrets.text("a secret of Stripe's webhook", secret));
+    tell_the_operator(&place, &receiver, &mut secrets);
+    let mut variables = vec![
+        ("WIRETOLL_LOG__FORMAT", format),
+        ("WIRETOLL_SERVICE__ORIGINS", nostr::ORIGIN),
+        ("WIRETOLL_EGRESS__ALLOW", "127.0.0.1"),
+        ("WIRETOLL_EGRESS__ALLOW_CUSTOMERS", "127.0.0.1"),
+        ("WIRETOLL_STRIPE__KEY", fake::KEY),
+        ("WIRETOLL_STRIPE__WEBHOOK_SECRET", &signing_secrets),
+        ("WIRETOLL_STRIPE__API_BASE", &api_base),
+        ("WIRETOLL_STRIPE__SUCCESS_URL", "https://shop.example/paid"),
+        ("WIRETOLL_STRIPE__CANCEL_URL", "https://shop.example/cancelled"),
+    ];
     variables.extend(database.map(|url| ("WIRETOLL_DATABASE__URL", url)));
     let (program, api) = place.serve("first.log", &variables).await;
 
     let first = purchase(&place, &api, &mut secrets).await;
-    credentials(&place, &api, &variables, &mut secrets).await;
+    let key = credentials(&place, &api, &variables, &mut secrets).await;
+    webhooks(&api, &key, &receiver, &mut secrets).await;
+    commands_of_webhooks(&place, &variables, &receiver, &mut secrets);
+    callback(&place, &api, &receiver, &mut secrets).await;
+    cards(&api, &stripe, &signing[1], &mut secrets).await;
     failures(&place, &api, &first, &mut secrets).await;
 
     // Paid while the service is down, and claimed after it.
@@ -269,13 +312,29 @@ async fn a_full_run(format: &str, database: Option<&str>) {
     said += &std::fs::read_to_string(log).unwrap();
 
     secrets.folder(place.folder.path());
-    assert!(secrets.0.len() > 60, "{}", secrets.0.len());
+    assert!(secrets.0.len() > 120, "{}", secrets.0.len());
     let prefix = &text(&last, "paymentHash")[..8];
-    assert_keeps(
-        &secrets,
-        &said,
-        &[text(&first, "orderId"), prefix, "a payment settled", "does not accept the macaroon", "TRACE"],
-    );
+    let known = [
+        text(&first, "orderId"),
+        prefix,
+        "a payment settled",
+        "does not accept the macaroon",
+        "a webhook was called",
+        "an event that claims to be Stripe's was refused",
+        "TRACE",
+    ];
+    assert_keeps(&secrets, &said, &known);
+}
+
+/// A webhook of the operator's, and prices in dollars, which cards need.
+fn tell_the_operator(place: &Place, receiver: &Receiver, secrets: &mut Secrets) {
+    let secret = WebhookSecret::from_key(random::bytes().unwrap()).expose();
+    secrets.webhook("the secret of a configured webhook", &secret);
+    let url = receiver.url(&format!("/operator?token={}", secrets.token()));
+    let config = std::fs::read_to_string(place.path("wiretoll.toml")).unwrap();
+    let config = config.replace("sats = 4500", "usd = \"3.00\"");
+    let rate = format!("[rate]\nusd_per_btc = \"100000\"\nas_of = \"{}\"\nmax_age = \"7d\"", Clock::System.now());
+    place.write("wiretoll.toml", format!("{config}\n{rate}\n[[webhooks]]\nurl = \"{url}\"\nsecret = \"{secret}\"\n"));
 }
 
 /// An order whose secrets are noted.
@@ -322,15 +381,20 @@ async fn purchase(place: &Place, api: &Api, secrets: &mut Secrets) -> Value {
     ours
 }
 
-/// An owner with credentials that are good and others that are not; the command writes its log beside the key.
-async fn credentials(place: &Place, api: &Api, variables: &[(&str, &str)], secrets: &mut Secrets) {
+/// What a command prints; its log is kept with the service's.
+fn typed(place: &Place, variables: &[(&str, &str)], arguments: &[&str]) -> String {
+    let done = place.command(arguments).envs(variables.iter().copied()).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let mut log = File::options().append(true).open(place.path("first.log")).unwrap();
+    log.write_all(&done.stderr).unwrap();
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// An owner with credentials that are good and others that are not; the key that may do everything.
+async fn credentials(place: &Place, api: &Api, variables: &[(&str, &str)], secrets: &mut Secrets) -> String {
     let arguments = ["api-key", "create", "--name", "a test's", "--scopes", "admin", "--quiet"];
-    let mut command = place.command(&arguments);
-    let made = command.envs(variables.iter().copied()).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    let key = typed(place, variables, &arguments).trim().to_owned();
     let digits = key.strip_prefix("sk_test_").unwrap().to_owned();
-    assert_eq!(String::from_utf8_lossy(&made.stderr).matches(&digits).count(), 0);
     secrets.bytes("an API key", &hex::decode(&digits).unwrap());
     let body = json!({ "name": "another", "scopes": ["orders"] });
     let ask = async |credential: String| {
@@ -344,6 +408,7 @@ async fn credentials(place: &Place, api: &Api, variables: &[(&str, &str)], secre
     secrets.bytes("an API key that was made by another", &hex::decode(&another).unwrap());
     let event = STANDARD.encode(json!({ "id": digits, "sig": digits.repeat(2), "pubkey": digits }).to_string());
     secrets.text("a signed event", &event);
+    signed_requests(api, secrets).await;
     let unknown = hex::encode(random::bytes::<32>().unwrap());
     secrets.bytes("an unknown API key", &hex::decode(&unknown).unwrap());
     let refused = [
@@ -358,6 +423,116 @@ async fn credentials(place: &Place, api: &Api, variables: &[(&str, &str)], secre
         let (status, answer) = ask(credential).await;
         assert_eq!(status, expected, "{answer}");
     }
+    key
+}
+
+/// An owner who signs: taken once, and refused as a repeat.
+async fn signed_requests(api: &Api, secrets: &mut Secrets) {
+    let path = "/api/v1/account/api-keys";
+    let body = json!({ "name": "by a signature", "scopes": ["orders"] });
+    let header = Signer::new().header("POST", path, Some(body.to_string().as_bytes()), Clock::System.now());
+    secrets.text("the header of a signed request", &header);
+    for expected in [200, 401] {
+        let answer = api.request(path, &body).header("Authorization", &header).send().await.unwrap();
+        let (status, answer) = (answer.status(), answer.json::<Value>().await.unwrap());
+        assert_eq!(status, expected, "{answer}");
+        if let Some(key) = answer["key"].as_str() {
+            secrets.bytes("an API key of who signed", &hex::decode(&key["sk_test_".len()..]).unwrap());
+        }
+    }
+}
+
+/// An owner's webhook: tested, failed, repeated, rotated; and requests that are wrong.
+async fn webhooks(api: &Api, key: &str, receiver: &Receiver, secrets: &mut Secrets) {
+    let token = secrets.token();
+    let path = format!("/account?token={token}");
+    let ask = async |below: &str, body: Value| {
+        let request = api.request(&format!("/api/v1/account/webhooks{below}"), &body).bearer_auth(key);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, added) = ask("", json!({ "url": receiver.url(&path), "events": ["order.*"] })).await;
+    assert_eq!(status, 200, "{added}");
+    let (id, secret) = (text(&added, "id"), text(&added, "secret"));
+    secrets.webhook("the secret of a webhook", secret);
+    let test = async || assert_eq!(ask(&format!("/{id}/test"), json!({})).await.0, 200);
+    test().await;
+    until("the test was told", async || receiver.types(&path) == ["webhook.test"]).await;
+    assert!(receiver.at(&path)[0].is_signed_with(secret));
+    let (status, rotated) = ask(&format!("/{id}/rotate"), json!({})).await;
+    assert_eq!(status, 200, "{rotated}");
+    secrets.webhook("the secret after a rotation", text(&rotated, "secret"));
+    receiver.answers(&path, Answer::status(500));
+    test().await;
+    until("the test was refused", async || receiver.at(&path).len() == 2).await;
+    for wrong in [
+        json!({ "url": format!("https://user:{token}@example.net/") }),
+        json!({ "url": format!("https://10.0.0.7/{token}") }),
+        json!({ "url": token, "events": [secret] }),
+        json!({ "url": format!("https://example.net/{token}"), "events": [secret] }),
+    ] {
+        let (status, answer) = ask("", wrong).await;
+        assert_eq!(status, 400, "{answer}");
+    }
+    assert_eq!(ask(&format!("/{secret}/test"), json!({})).await.0, 404);
+}
+
+/// The operator's commands write a log, too.
+fn commands_of_webhooks(place: &Place, variables: &[(&str, &str)], receiver: &Receiver, secrets: &mut Secrets) {
+    let url = receiver.url(&format!("/command?token={}", secrets.token()));
+    let after = |said: &str, word: &str| said.lines().find_map(|line| line.strip_prefix(word)).unwrap().to_owned();
+    let added = typed(place, variables, &["webhook", "add", &url, "--events", "order.*"]);
+    let (id, secret) = (after(&added, "webhook "), after(&added, "secret  "));
+    secrets.webhook("the secret of a webhook of a command", &secret);
+    typed(place, variables, &["webhook", "test", &id]);
+    let rotated = typed(place, variables, &["webhook", "rotate", &id]);
+    secrets.webhook("another one", &after(&rotated, "secret  "));
+    let told = ["webhook deliveries", "audit list", "account list", "api-key list"].map(|command| {
+        let arguments: Vec<_> = command.split(' ').collect();
+        typed(place, variables, &arguments)
+    });
+    for told in told {
+        assert!(secrets.found_in(&told).is_empty(), "{:?} in {told}", secrets.found_in(&told));
+    }
+}
+
+/// An order whose customer is called.
+async fn callback(place: &Place, api: &Api, receiver: &Receiver, secrets: &mut Secrets) {
+    let path = format!("/callback?token={}", secrets.token());
+    let body = json!({ "serverId": "eu-de", "duration": 1, "callbackUrl": receiver.url(&path) });
+    let order = a_sold_order(api, body, secrets).await;
+    secrets.webhook("a callback secret", text(&order, "callbackSecret"));
+    place.pay(&order).await;
+    until("the callback was called", async || receiver.types(&path) == ["order.paid"]).await;
+    assert!(receiver.at(&path)[0].is_signed_with(text(&order, "callbackSecret")));
+}
+
+/// Orders by card: one that an event tells of, one that is looked up, and one while Stripe is down.
+async fn cards(api: &Api, stripe: &FakeStripe, signing: &str, secrets: &mut Secrets) {
+    let body = json!({ "serverId": "eu-de", "duration": 1, "paymentMethod": "card" });
+    let mut order = async || {
+        let order = api.create(&Clock::System.new_id().to_string(), body.clone()).await;
+        secrets.text("the page to pay on", text(&order, "checkoutUrl"));
+        secrets.text("the claim token of an order by card", text(&order, "claimToken"));
+        (text(&order, "orderId").to_owned(), text(&order, "claimToken").to_owned())
+    };
+    let ((first, token), (second, _)) = (order().await, order().await);
+    let now = Clock::System.now();
+    let completed = fake::event("evt_1", "checkout.session.completed", now, &fake::paid(&stripe.session_of(&first)));
+    let completed = serde_json::to_vec(&completed).unwrap();
+    for (secret, expected) in [(fake::SECRET, 400), (signing, 200), (signing, 200)] {
+        let header = fake::signature(secret, &completed, now);
+        secrets.text("a signature of Stripe's", header.split_once("v1=").unwrap().1);
+        let request = api.client.post(format!("{}/v1/webhooks/stripe", api.base)).header("Stripe-Signature", header);
+        assert_eq!(request.body(completed.clone()).send().await.unwrap().status(), expected);
+    }
+    secrets.config(&claimed(api, json!({ "orderId": first, "claimToken": token })).await);
+    stripe.pay(stripe.session_of(&second)["id"].as_str().unwrap());
+    stripe.go_down(true);
+    assert_eq!(api.post(&format!("{API}/create"), body).await.0, 503);
+    stripe.go_down(false);
+    let path = format!("{API}/{second}?wait=5");
+    until("it is looked up", async || api.get(&path).await.1.contains(r#""status":"paid""#)).await;
 }
 
 /// Wrong requests that carry secrets, a node that dies, and a macaroon that is revoked and replaced.
