@@ -24,6 +24,7 @@ export INSTA_UPDATE=no # a changed snapshot is a failure here, not a new file
 current="start"
 skipped=()
 test_log=""
+schemathesis=""
 
 source scripts/child.sh
 source scripts/postgres.sh
@@ -137,6 +138,18 @@ receivers_libraries() {
   export WIRETOLL_TEST_RECEIVERS="$folder"
 }
 
+# What makes up requests by the OpenAPI document; pinned, since each version finds something else.
+readonly SCHEMATHESIS="schemathesis==4.32.5"
+
+document_tool() {
+  local venv="$TOOLS/schemathesis"
+  if ! run python3 -m venv "$venv" || ! run "$venv/bin/pip" install --quiet "$SCHEMATHESIS"; then
+    lack "the OpenAPI document against the running program, because pip cannot install $SCHEMATHESIS"
+    return
+  fi
+  schemathesis="$venv/bin/schemathesis"
+}
+
 own_postgres() {
   if [[ -n ${TEST_POSTGRES_URL:-} ]]; then
     echo "using the server of TEST_POSTGRES_URL"
@@ -193,6 +206,13 @@ all_tests() {
   cargo test --locked --doc 2>&1 | tee -a "$test_log"
 }
 
+# With a program that the tests have built.
+document_tests() {
+  if [[ -n $schemathesis ]]; then
+    run scripts/schemathesis.sh "${CARGO_TARGET_DIR:-target}/debug/wiretoll" "$schemathesis"
+  fi
+}
+
 # The service, and the agent on its server.
 kill_tests() {
   cargo test --locked --features crash-points --test kill --no-fail-fast 2>&1 | tee -a "$test_log"
@@ -205,6 +225,7 @@ cargo --version
 install_missing
 install_components
 receivers_libraries
+document_tool
 own_postgres
 
 step "format"
@@ -229,6 +250,9 @@ fi
 step "tests"
 test_log="$(mktemp "${TMPDIR:-/tmp}/wiretoll-tests.XXXXXX")"
 run all_tests
+
+step "API against its document"
+document_tests
 
 step "kill tests"
 run kill_tests
