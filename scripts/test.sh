@@ -229,7 +229,7 @@ document_tool
 own_postgres
 
 step "format"
-run cargo fmt --check
+run cargo fmt --all --check
 
 step "migrations"
 run check_migrations

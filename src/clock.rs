@@ -36,6 +36,14 @@ impl Clock {
         }
     }
 
+    /// Whether something that knows the time keeps this clock right, by the kernel's word. A manual clock always is.
+    pub fn is_synchronised(&self) -> bool {
+        match self {
+            Self::System => kernel_clock::is_synchronised(),
+            Self::Manual(_) => true,
+        }
+    }
+
     /// Moves a manual clock; the system's clock is nobody's to move.
     pub fn advance(&self, millis: i64) {
         if let Self::Manual(now) = self {
@@ -61,6 +69,9 @@ fn system_now() -> Timestamp {
 ///
 /// What time alone ends and nothing brings back waits while the clock is in doubt. It is trusted again after an hour
 /// without another jump, so that a clock that was set right needs no restart. A manual clock is always trusted.
+///
+/// A clock that was wrong before the start has nothing to jump from but what was last written; and whoever was down for
+/// long is as far from that. The kernel's word tells the two apart.
 #[derive(Debug)]
 pub struct ClockWatch {
     clock: Clock,
@@ -69,9 +80,24 @@ pub struct ClockWatch {
 }
 
 impl ClockWatch {
-    pub fn new(clock: Clock) -> Self {
+    /// `last_written` is the newest time that this clock wrote before, if it ever did.
+    pub fn new(clock: Clock, last_written: Option<Timestamp>) -> Self {
+        let is_synchronised = clock.is_synchronised();
+        Self::beginning(clock, last_written, is_synchronised)
+    }
+
+    fn beginning(clock: Clock, last_written: Option<Timestamp>, is_synchronised: bool) -> Self {
         let last = (clock.now(), Instant::now());
-        Self { clock, last, jumped_at: None }
+        let away_millis = last_written.map_or(0, |written| last.0.since(written));
+        let is_doubted = !is_synchronised && away_millis.saturating_abs() > JUMP;
+        if is_doubted {
+            tracing::warn!(
+                away_millis,
+                "nothing keeps the system clock right (see `timedatectl`), and it is far from what was last written: for an \
+                 hour no hold is released, no private key erased and no idempotency key forgotten"
+            );
+        }
+        Self { clock, last, jumped_at: is_doubted.then_some(last.1) }
     }
 
     /// To be asked every few seconds: a jump is measured from the last question.
@@ -113,7 +139,13 @@ mod tests {
 
     impl Told {
         fn new() -> Self {
-            let watch = ClockWatch::new(Clock::System);
+            Self::beginning(None, false)
+        }
+
+        /// So many minutes after what was last written.
+        fn beginning(minutes: Option<i64>, is_synchronised: bool) -> Self {
+            let last_written = minutes.map(|minutes| Clock::System.now().plus_millis(-minutes * MINUTE));
+            let watch = ClockWatch::beginning(Clock::System, last_written, is_synchronised);
             Self { start: watch.last, watch }
         }
 
@@ -147,9 +179,21 @@ mod tests {
     }
 
     #[test]
+    fn scenario_51_a_clock_that_nobody_keeps_and_that_is_far_from_what_was_written_waits_for_an_hour() {
+        for minutes in [-525_600, -11, 11, 525_600] {
+            let mut told = Told::beginning(Some(minutes), false);
+            assert!(!told.trusts(0, 0) && !told.trusts(59, 59) && told.trusts(60, 60), "{minutes}");
+            assert!(Told::beginning(Some(minutes), true).trusts(0, 0), "{minutes}");
+        }
+        for minutes in [-9, 0, 9] {
+            assert!(Told::beginning(Some(minutes), false).trusts(0, 0), "{minutes}");
+        }
+    }
+
+    #[test]
     fn scenario_51_a_manual_clock_is_always_trusted() {
         let clock = Clock::manual(Timestamp::EPOCH);
-        let mut watch = ClockWatch::new(clock.clone());
+        let mut watch = ClockWatch::new(clock.clone(), Some(Timestamp::from_seconds(1_700_000_000)));
         clock.advance(525_600 * MINUTE);
         assert!(watch.is_trusted());
     }

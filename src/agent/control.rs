@@ -56,6 +56,9 @@ pub struct ReportTaken {
     pub resync: bool,
     #[serde(with = "millis")]
     pub now: Timestamp,
+    /// As in an update.
+    #[serde(default)]
+    pub is_synchronised: bool,
 }
 
 #[derive(Deserialize)]

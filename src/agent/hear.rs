@@ -39,7 +39,7 @@ impl Agent {
     }
 
     fn take(&mut self, update: Update) -> Result<(), Invalid> {
-        let time = self.learn(update.now);
+        let time = self.learn(update.now, update.is_synchronised);
         match update.change {
             Change::Snapshot(snapshot) => self.take_snapshot(snapshot, time.now())?,
             Change::Delta(delta) => {
@@ -57,9 +57,9 @@ impl Agent {
 
     /// After a reboot our own file's time is behind, and a wrong clock of the control plane's may have been put right:
     /// then leases are counted anew, and who was taken for ended is looked at again.
-    pub(super) fn learn(&mut self, now: Timestamp) -> ServerTime {
+    pub(super) fn learn(&mut self, now: Timestamp, is_synchronised: bool) -> ServerTime {
         let time = self.time.get_or_insert_with(|| ServerTime::told(now));
-        if let Word::Moves(millis) = time.hear(now) {
+        if let Word::Moves(millis) = time.hear(now, is_synchronised) {
             tracing::warn!(seconds = millis / 1_000, "the time was not as this agent had it; leases are counted anew");
             self.leases_are_off = true;
             self.retry_at = Some(Instant::now());

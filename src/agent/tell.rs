@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::control::{ControlError, ReportTaken};
 use super::server::Counted;
 use super::state::State;
-use super::usage::Reported;
+use super::time::ServerTime;
 use super::{Agent, AgentError};
+use crate::clock::Clock;
 use crate::domain::desired::{Applied, PROTOCOL, Report, Usage};
 use crate::wireguard::interface;
 
@@ -63,6 +64,15 @@ impl Agent {
         // Whoever cannot ask cannot say that it is not there.
         let is_there = interface::is_there(&self.wan_interface).await.unwrap_or(true);
         self.troubles.wan(&self.wan_interface, is_there);
+        self.look_at_the_clock();
+    }
+
+    /// After a reboot, as long as nobody else can say how long the machine was down.
+    fn look_at_the_clock(&mut self) {
+        let clock = Clock::System;
+        if self.time.is_some_and(ServerTime::is_guessed) && clock.is_synchronised() {
+            self.learn(clock.now(), true);
+        }
     }
 
     pub(super) async fn tell_usage(&mut self) {
@@ -129,7 +139,7 @@ impl Agent {
         let taken = self.control.report(&report).await?;
         self.heard();
         self.reported.heard(usage);
-        self.learn(taken.now);
+        self.learn(taken.now, taken.is_synchronised);
         self.wants_everything |= taken.resync;
         Ok(taken)
     }

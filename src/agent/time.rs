@@ -1,9 +1,10 @@
 //! What time it is for leases: as the control plane said, counted on by the monotonic clock.
 //!
-//! The machine's own clock is never asked. It may be years off after a start without a battery, and a jump of it must
-//! neither end what was sold nor prolong it (scenario 51). Nor must one of the control plane's clock: a word that is more
-//! than ten minutes ahead of what was counted here ends nobody before it has stood for an hour. A word that is behind is
-//! believed at once, as it gives time and takes none; and so is every word where nothing was counted, after a reboot.
+//! A clock may be years off after a start without a battery, and a jump of it must neither end what was sold nor prolong
+//! it (scenario 51). So the machine's own clock is asked only after a reboot, when nothing was counted, and only where the
+//! kernel says that it is kept right. A word of the control plane's that is more than ten minutes ahead ends nobody before
+//! it has stood for an hour, unless nothing was counted here and that clock is kept right. A word that is behind is
+//! believed at once, as it gives time and takes none.
 
 use std::time::Duration;
 
@@ -70,10 +71,16 @@ impl ServerTime {
         self.told.plus_millis(i64::try_from(self.at.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Takes what the control plane says now.
-    pub fn hear(&mut self, now: Timestamp) -> Word {
+    /// Since the reboot nobody has said what time it is.
+    pub const fn is_guessed(self) -> bool {
+        !self.is_counted
+    }
+
+    /// Takes what a clock says now, and whether that one is kept right.
+    pub fn hear(&mut self, now: Timestamp, is_synchronised: bool) -> Word {
         let ahead = now.since(self.now());
-        if ahead > JUMP && self.is_counted && !self.has_stood(ahead) {
+        let may_be_behind = self.is_guessed() && is_synchronised;
+        if ahead > JUMP && !may_be_behind && !self.has_stood(ahead) {
             return Word::Doubted;
         }
         *self = Self::told(now);
@@ -145,36 +152,53 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn scenario_51_a_jump_ahead_is_believed_after_an_hour_and_one_back_at_once() {
         let mut told = ServerTime::told(time(0));
-        assert_eq!(told.hear(time(500)), Word::Fits);
-        assert_eq!(told.hear(time(5 * MINUTE)), Word::Moves(5 * MINUTE - 500));
-        assert_eq!(told.hear(time(0)), Word::Moves(-5 * MINUTE));
-        assert_eq!((told.hear(time(24 * HOUR)), told.now()), (Word::Doubted, time(0)));
+        assert_eq!(told.hear(time(500), true), Word::Fits);
+        assert_eq!(told.hear(time(5 * MINUTE), true), Word::Moves(5 * MINUTE - 500));
+        assert_eq!(told.hear(time(0), true), Word::Moves(-5 * MINUTE));
+        assert_eq!((told.hear(time(24 * HOUR), true), told.now()), (Word::Doubted, time(0)));
         assert_eq!(told.minutes_doubted(), Some(24 * 60));
         pass(HOUR - 1).await;
-        assert_eq!(told.hear(time(25 * HOUR - 1)), Word::Doubted);
+        assert_eq!(told.hear(time(25 * HOUR - 1), true), Word::Doubted);
         pass(1).await;
-        assert_eq!(told.hear(time(25 * HOUR)), Word::Moves(24 * HOUR));
+        assert_eq!(told.hear(time(25 * HOUR), true), Word::Moves(24 * HOUR));
         assert_eq!((told.now(), told.minutes_doubted()), (time(25 * HOUR), None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn scenario_51_a_clock_that_is_put_right_or_jumps_again_begins_the_hour_anew() {
         let mut told = ServerTime::told(time(0));
-        assert_eq!(told.hear(time(24 * HOUR)), Word::Doubted);
+        assert_eq!(told.hear(time(24 * HOUR), true), Word::Doubted);
         pass(HOUR / 2).await;
-        assert_eq!(told.hear(time(HOUR / 2)), Word::Fits);
-        assert_eq!((told.hear(time(24 * HOUR)), told.minutes_doubted()), (Word::Doubted, Some(24 * 60 - 30)));
+        assert_eq!(told.hear(time(HOUR / 2), true), Word::Fits);
+        assert_eq!((told.hear(time(24 * HOUR), true), told.minutes_doubted()), (Word::Doubted, Some(24 * 60 - 30)));
         pass(HOUR / 2).await;
-        assert_eq!(told.hear(time(99 * HOUR)), Word::Doubted);
+        assert_eq!(told.hear(time(99 * HOUR), true), Word::Doubted);
         pass(HOUR / 2).await;
-        assert_eq!(told.hear(time(99 * HOUR + HOUR / 2)), Word::Doubted);
+        assert_eq!(told.hear(time(99 * HOUR + HOUR / 2), true), Word::Doubted);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn scenario_51_after_a_reboot_the_first_word_counts() {
+    async fn scenario_51_after_a_reboot_the_first_word_of_a_clock_that_is_kept_right_counts() {
         let mut restored = ServerTime::restored(time(0), None);
-        assert_eq!(restored.hear(time(24 * HOUR)), Word::Moves(24 * HOUR));
-        assert_eq!(restored.hear(time(48 * HOUR)), Word::Doubted);
+        assert!(restored.is_guessed());
+        assert_eq!(restored.hear(time(24 * HOUR), true), Word::Moves(24 * HOUR));
+        assert!(!restored.is_guessed());
+        assert_eq!(restored.hear(time(48 * HOUR), true), Word::Doubted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scenario_51_after_a_reboot_a_clock_that_nobody_keeps_ends_nobody_for_an_hour() {
+        let mut restored = ServerTime::restored(time(0), None);
+        assert_eq!(restored.hear(time(24 * HOUR), false), Word::Doubted);
+        assert!(restored.is_guessed());
+        pass(HOUR - 1).await;
+        assert_eq!(restored.hear(time(25 * HOUR - 1), false), Word::Doubted);
+        assert_eq!(restored.hear(time(2 * HOUR), true), Word::Moves(HOUR + 1), "a better one is believed meanwhile");
+
+        let mut restored = ServerTime::restored(time(0), None);
+        assert_eq!(restored.hear(time(JUMP), false), Word::Moves(JUMP));
+        let mut restored = ServerTime::restored(time(0), None);
+        assert_eq!(restored.hear(time(-24 * HOUR), false), Word::Moves(-24 * HOUR));
     }
 
     #[tokio::test(start_paused = true)]
@@ -183,7 +207,7 @@ mod tests {
         let then = Uptime { millis: now.millis - HOUR, ..now.clone() };
         let mut restored = ServerTime::restored(time(0), Some(&then));
         assert!((HOUR..HOUR + MINUTE).contains(&restored.now().millis()));
-        assert_eq!(restored.hear(time(24 * HOUR)), Word::Doubted);
+        assert_eq!(restored.hear(time(24 * HOUR), true), Word::Doubted);
         let elsewhere = Uptime { boot: "another".to_owned(), ..then };
         assert_eq!(ServerTime::restored(time(0), Some(&elsewhere)).now(), time(0));
     }

@@ -54,8 +54,9 @@ impl Troubles {
     pub fn clock(&mut self, minutes_ahead: Option<i64>) {
         let said = |minutes| {
             format!(
-                "the service's clock jumped {minutes} minutes ahead of the time that this server counts on: put it right \
-                 (see `timedatectl`), or in an hour it is believed, and whose time it says is over is cut off"
+                "the service's clock is {minutes} minutes ahead of the time that this server counts on: put it right, and \
+                 have it kept right (see `timedatectl`), or in an hour it is believed, and whose time it says is over is \
+                 cut off"
             )
         };
         self.set("clock", minutes_ahead.map(said));

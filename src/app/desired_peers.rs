@@ -77,14 +77,18 @@ async fn snapshot(app: &App, server: &Server, state: &ServerState) -> Result<Upd
     let now = app.clock.now();
     let removals_allowed = state.removals_allowed_until.is_some_and(|until| until > now);
     let taken_away = app.store.taken_away(&server.id, now.plus_millis(-app.shop.holds.hold_millis)).await?;
-    Ok(Update { now, change: Change::Snapshot(Snapshot::new(desired, removals_allowed, taken_away)) })
+    Ok(update(app, Change::Snapshot(Snapshot::new(desired, removals_allowed, taken_away))))
 }
 
 async fn delta(app: &App, server: &Server, state: &ServerState, known: Known) -> Result<Update, Error> {
     let upsert = peers_after(app, server, state, known.revision).await?;
     let remove = app.store.removed_peers(&server.id, known.revision, state.key_of(server)).await?;
     let delta = Delta { epoch: state.epoch, base: known.revision, revision: state.revision, upsert, remove };
-    Ok(Update { now: app.clock.now(), change: Change::Delta(delta) })
+    Ok(update(app, Change::Delta(delta)))
+}
+
+fn update(app: &App, change: Change) -> Update {
+    Update { now: app.clock.now(), is_synchronised: app.clock.is_synchronised(), change }
 }
 
 async fn peers_after(

@@ -76,6 +76,9 @@ pub struct Update {
     /// The control plane's clock, milliseconds: leases count from here, so that a wrong clock moves none.
     #[serde(with = "millis")]
     pub now: Timestamp,
+    /// Something that knows the time keeps that clock right.
+    #[serde(default)]
+    pub is_synchronised: bool,
     #[serde(flatten)]
     pub change: Change,
 }
@@ -369,9 +372,10 @@ mod tests {
     #[test]
     fn a_snapshot_survives_its_json_and_a_cut_one_is_refused() {
         let snapshot = Snapshot::new(desired(3, [peer(2, Some(5)), peer(3, None)]), false, vec![]);
-        let update = Update { now: Timestamp::from_millis(9), change: Change::Snapshot(snapshot) };
+        let now = Timestamp::from_millis(9);
+        let update = Update { now, is_synchronised: true, change: Change::Snapshot(snapshot) };
         let text = serde_json::to_string(&update).unwrap();
-        assert!(text.starts_with(r#"{"now":9,"kind":"snapshot","#), "{text}");
+        assert!(text.starts_with(r#"{"now":9,"is_synchronised":true,"kind":"snapshot","#), "{text}");
         let read: Update = serde_json::from_str(&text).unwrap();
         assert_eq!(read, update);
         let Change::Snapshot(mut cut) = read.change else { panic!("not a snapshot") };

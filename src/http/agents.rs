@@ -53,6 +53,7 @@ struct ReportTaken {
     /// Our clock, as in an update.
     #[serde(with = "millis")]
     now: Timestamp,
+    is_synchronised: bool,
 }
 
 /// A server on a socket that is bound already.
@@ -94,7 +95,8 @@ async fn report(agents: Data<Agents>, path: Path<String>, sent: Bytes) -> Result
     agents.check(&path)?;
     let report: Report = serde_json::from_slice(&sent).map_err(|error| Error::invalid(error.to_string()))?;
     let heard = take_report(&agents.app, &agents.server, &report).await?;
-    Ok(body::private(&ReportTaken { resync: heard == Heard::AskForEverything, now: agents.app.clock.now() }))
+    let (resync, clock) = (heard == Heard::AskForEverything, &agents.app.clock);
+    Ok(body::private(&ReportTaken { resync, now: clock.now(), is_synchronised: clock.is_synchronised() }))
 }
 
 async fn elsewhere() -> Result<&'static str, Error> {

@@ -24,6 +24,13 @@ impl Store {
         .await?;
         rows.iter().map(event_from).collect()
     }
+
+    /// When the newest of all events was written: ids grow with time.
+    pub async fn last_event_at(&self) -> Result<Option<Timestamp>> {
+        let newest = "SELECT id, occurred_at FROM events ORDER BY id DESC LIMIT 1";
+        let row = sqlx::query(newest).optional_from(&self.reader).await?;
+        row.map(|row| Record::new("events", &row).time("occurred_at")).transpose()
+    }
 }
 
 /// Which acts to list.

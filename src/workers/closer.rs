@@ -9,7 +9,11 @@ use crate::stop::Stop;
 const EVERY: Duration = Duration::from_secs(5);
 
 pub async fn run(app: App, mut stop: Stop) {
-    let mut watch = ClockWatch::new(app.clock.clone());
+    let last_written = app.store.last_event_at().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "when anything was last written is not known");
+        None
+    });
+    let mut watch = ClockWatch::new(app.clock.clone(), last_written);
     loop {
         if stop.or(tokio::time::sleep(EVERY)).await.is_none() {
             return;

@@ -104,6 +104,8 @@ fn the_units_share_a_socket_and_no_capability() {
         for line in ["NoNewPrivileges=yes", "ProtectSystem=strict", "LimitCORE=0", "MemoryDenyWriteExecute=yes"] {
             assert!(has(unit, line), "{line}");
         }
+        // Both ask the kernel whether its clock is kept right.
+        assert!(has(unit, "SystemCallFilter=adjtimex clock_adjtime") && !has(unit, "ProtectClock=yes"));
     }
     // They start apart: customers are served from the agent's file whether or not the service runs.
     assert!(!agent.iter().any(|line| line.starts_with("Requires=") || line.starts_with("BindsTo=")));

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -23,6 +23,8 @@ pub struct Told {
     pub desired: Desired,
     /// How far its clock is ahead of the right one.
     pub ahead_millis: i64,
+    /// Whether it says that something keeps its clock right.
+    pub is_synchronised: bool,
     pub reports: Vec<Report>,
     /// Whether it refuses reports.
     pub is_deaf: bool,
@@ -53,7 +55,7 @@ impl ControlPlane {
         let (network, network6) = ("10.9.0.0/21".parse().unwrap(), "fd66::/64".parse().ok());
         let terms = Terms { listen_port: LISTEN_PORT, network, network6 };
         let desired = Desired { epoch: Uuid::from_u128(1), revision: 0, terms, peers: [].into() };
-        let told = Told { desired, ahead_millis: 0, reports: Vec::new(), is_deaf: false };
+        let told = Told { desired, ahead_millis: 0, is_synchronised: true, reports: Vec::new(), is_deaf: false };
         let told = Arc::new(Mutex::new(told));
         let (socket, heard) = (folder.path().join("agent.sock"), Arc::clone(&told));
         // On a thread of its own, as a test may wait for what the agent says.
@@ -66,6 +68,14 @@ impl ControlPlane {
 
     pub fn start_agent(&self) -> Process {
         Process::start(command("wiretoll", self.folder.path()).arg("agent"))
+    }
+
+    /// Changes what the agent's own file says.
+    pub fn edit_state(&self, edit: impl FnOnce(&mut Value)) {
+        let file = self.folder.path().join("state/state.json");
+        let mut state: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        edit(&mut state);
+        std::fs::write(&file, state.to_string()).unwrap();
     }
 
     /// From now on the server is to have exactly these.
@@ -149,7 +159,8 @@ async fn answer(request: &str, body: &[u8], told: &Mutex<Told>) -> String {
             return "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned();
         }
         told.reports.push(serde_json::from_slice(body).unwrap());
-        Some(json!({ "resync": false, "now": told.now().millis() }).to_string())
+        let word = json!({ "resync": false, "now": told.now().millis(), "is_synchronised": told.is_synchronised });
+        Some(word.to_string())
     } else {
         news(request, &told.lock().unwrap())
     };
@@ -165,5 +176,5 @@ fn news(request: &str, told: &Told) -> Option<String> {
         return None;
     }
     let change = Change::Snapshot(Snapshot::new(told.desired.clone(), false, Vec::new()));
-    Some(serde_json::to_string(&Update { now: told.now(), change }).unwrap())
+    Some(serde_json::to_string(&Update { now: told.now(), is_synchronised: told.is_synchronised, change }).unwrap())
 }

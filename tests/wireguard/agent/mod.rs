@@ -169,17 +169,43 @@ fn scenario_51_a_clock_that_jumps_ahead_ends_nobody() {
 
         control.with(|told| told.ahead_millis = 2 * 3_600_000);
         control.tell(&[a.clone(), b.clone()]);
-        agent.says("jumped 120 minutes ahead");
+        agent.says("is 120 minutes ahead");
         until("all of it stands", async || control.is_applied()).await;
         line.say("still within the hour that was sold").await.unwrap();
         assert_eq!(lab.peers().await.len(), 2);
         drop(agent);
         let agent = control.start_agent();
-        agent.says("jumped 120 minutes ahead");
+        agent.says("is 120 minutes ahead");
         line.say("also after a restart").await.unwrap();
 
         control.with(|told| told.ahead_millis = 0);
         control.tell(&[a]);
+        agent.says("is over");
+        until("all of it stands", async || control.is_applied()).await;
+        assert_eq!(lab.peers().await.len(), 1);
+    });
+}
+
+/// Nothing tells how long the machine was down, and the service began with the same wrong clock.
+#[test]
+fn scenario_51_after_a_reboot_a_clock_that_nobody_keeps_right_ends_nobody() {
+    lab::run(async |mut lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        let (a, b) = (control.peer(&lab.a), control.peer(&lab.b));
+        drop(agent);
+        control.edit_state(|state| state["uptime"] = Value::Null);
+        control.with(|told| (told.ahead_millis, told.is_synchronised) = (2 * 3_600_000, false));
+
+        let agent = control.start_agent();
+
+        agent.says("is 120 minutes ahead");
+        control.tell(&[a, b.clone()]);
+        until("all of it stands", async || control.is_applied()).await;
+        assert_eq!(lab.peers().await.len(), 2, "both still have an hour");
+        assert!(control.troubles().contains("have it kept right"), "{}", control.troubles());
+
+        control.with(|told| told.ahead_millis = 0);
+        control.tell(&[b]);
         agent.says("is over");
         until("all of it stands", async || control.is_applied()).await;
         assert_eq!(lab.peers().await.len(), 1);
@@ -191,12 +217,11 @@ fn scenario_51_an_agent_that_starts_again_and_again_gives_no_time_away() {
     lab::run(async |mut lab: Lab| {
         let (control, agent) = with_a(&lab).await;
         drop(agent);
-        let file = control.folder.path().join("state/state.json");
-        let mut state: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         // As if the machine had run for two hours since.
-        let then = state.pointer_mut("/uptime/millis").unwrap();
-        *then = json!(then.as_i64().unwrap() - 2 * 3_600_000);
-        std::fs::write(&file, state.to_string()).unwrap();
+        control.edit_state(|state| {
+            let then = state.pointer_mut("/uptime/millis").unwrap();
+            *then = json!(then.as_i64().unwrap() - 2 * 3_600_000);
+        });
         std::fs::remove_file(control.folder.path().join("agent.sock")).unwrap();
 
         let agent = control.start_agent();
