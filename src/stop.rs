@@ -1,6 +1,9 @@
 //! The one signal that ends everything: workers between two steps, long polls and event streams at once.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Gives the signal.
 #[derive(Debug)]
@@ -19,6 +22,12 @@ pub fn channel() -> (Stopper, Stop) {
 impl Stopper {
     pub fn stop(&self) {
         self.0.send_replace(true);
+    }
+
+    /// Gives the signal, and lets `work` end what it has begun; none where that takes longer than `patience`.
+    pub async fn stop_and_wait<T>(&self, work: impl Future<Output = T>, patience: Duration) -> Option<T> {
+        self.stop();
+        timeout(patience, work).await.ok()
     }
 }
 

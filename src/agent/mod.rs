@@ -44,6 +44,9 @@ const POLL: Duration = Duration::from_secs(25);
 const USAGE_EVERY: Duration = Duration::from_mins(1);
 const VERIFY_EVERY: Duration = Duration::from_mins(5);
 
+/// So long what is being done may take once an agent is told to stop; the machine's own patience is longer.
+pub const TO_END: Duration = Duration::from_secs(5);
+
 /// A server's agent.
 #[derive(Debug)]
 pub struct Agent {
@@ -145,7 +148,12 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Keeps the server until it is told to stop; what stands then stays.
+    /// Starts, and keeps the server until it is told to stop.
+    pub async fn keep(settings: &config::Agent, stop: Stop) -> Result<(), AgentError> {
+        Self::start(settings).await?.run(stop).await
+    }
+
+    /// Keeps the server until it is told to stop; what it has begun is done first, and what stands then stays.
     ///
     /// # Errors
     /// When the control plane refuses this agent at its first word: it has another key than the server is sold with.

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -10,12 +11,12 @@ use zeroize::Zeroizing;
 
 use super::serve::forbid_core_dumps;
 use super::{ConfigFile, environment, logs, output, with_causes};
-use crate::agent::Agent;
 use crate::agent::key::KeyFile;
+use crate::agent::{Agent, AgentError, TO_END};
 use crate::config::AgentConfig;
 use crate::domain::keys::PrivateKey;
-use crate::lifecycle::{StartError, told_to_end};
-use crate::stop;
+use crate::lifecycle::told_to_end;
+use crate::stop::{self, Stopper};
 
 #[derive(Debug, Args)]
 #[command(
@@ -106,15 +107,25 @@ async fn keep(config: &AgentConfig) -> anyhow::Result<()> {
     logs::start(&config.log);
     forbid_core_dumps();
     let (stopper, stop) = stop::channel();
-    let agent = Agent::start(&config.agent).await?;
+    let mut work = pin!(Agent::keep(&config.agent, stop));
     tokio::select! {
-        ended = agent.run(stop) => Ok(ended?),
+        // First: a start must not be told to end before anybody listens.
+        biased;
         told = told_to_end() => {
-            stopper.stop();
+            told?;
             tracing::info!("the agent ends; what stands goes on");
-            told.map_err(StartError::into)
+            Ok(end(&stopper, work).await?)
         }
+        ended = &mut work => Ok(ended?),
     }
+}
+
+/// Lets an agent finish the change that it is in the middle of.
+pub async fn end(stopper: &Stopper, work: impl Future<Output = Result<(), AgentError>>) -> Result<(), AgentError> {
+    stopper.stop_and_wait(work, TO_END).await.unwrap_or_else(|| {
+        tracing::warn!("what the agent had begun took too long and was cut off; the next start completes it");
+        Ok(())
+    })
 }
 
 impl Export {

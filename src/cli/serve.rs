@@ -1,10 +1,12 @@
 //! `serve`: the real thing.
 
+use std::pin::pin;
+
 use anyhow::Context as _;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::{ConfigFile, logs};
+use super::{ConfigFile, agent, logs};
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::lifecycle::Running;
@@ -31,13 +33,15 @@ impl Serve {
         }
         let settings = config.agent.as_ref().context("--with-agent needs the section [agent] of the configuration")?;
         let (stopper, stop) = stop::channel();
-        let agent = Agent::start(settings).await?;
-        let ended = tokio::select! {
-            ended = agent.run(stop) => ended.map_err(anyhow::Error::from),
-            told = running.until_told() => told.map_err(anyhow::Error::from),
-        };
-        stopper.stop();
-        ended
+        let mut agent = pin!(Agent::keep(settings, stop));
+        tokio::select! {
+            ended = &mut agent => Ok(ended?),
+            told = running.until_told() => {
+                let ended = agent::end(&stopper, agent).await;
+                told?;
+                Ok(ended?)
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod world;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,6 +13,7 @@ use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use serde_json::{Value, json};
 
+use super::agent;
 use super::embedded::Embedded;
 use super::output::print as say;
 use crate::agent::Agent;
@@ -67,11 +69,14 @@ impl Demo {
         let keep = settings.clone();
         let embedded = Embedded::start(folder, ANY_PORT, |config| serve_agent(config, keep)).await?;
         let (stopper, stop) = stop::channel();
-        let agent = Agent::start(&settings).await?;
+        let mut agent = pin!(Agent::keep(&settings, stop));
         let story = self.story(&embedded)?;
         let told = tokio::select! {
-            ended = agent.run(stop) => ended.map_err(anyhow::Error::from),
-            told = story.tell_with(&world, folder) => told,
+            ended = &mut agent => ended.map_err(anyhow::Error::from),
+            told = story.tell_with(folder) => {
+                let ended = agent::end(&stopper, agent).await;
+                told.and(ended.map_err(anyhow::Error::from))
+            }
         };
         stopper.stop();
         embedded.stop().await;

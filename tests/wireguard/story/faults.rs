@@ -148,6 +148,61 @@ fn an_older_database_takes_nobodys_traffic_and_binds_their_keys_again() {
     });
 }
 
+/// Changed is changed: whoever ends an agent by its signal finds no half of it, and needs no next start.
+#[test]
+fn an_agent_that_is_told_to_end_in_the_middle_of_a_change_ends_after_it() {
+    lab::run(async |mut lab: Lab| {
+        let mut shop = Shop::open(&lab).await;
+        let sold = shop.sell().await;
+        sold.bring_up(&lab.a).await;
+        let agent = shop.agent.take().unwrap();
+        shop.sell_to_many(MANY).await;
+        until("the first of them are there", async || lab.peers().await.len() > 1).await;
+
+        let (ended, said) = agent.terminate();
+
+        assert!(ended.success(), "{said:?}");
+        assert_all_stands(&shop, &mut lab).await;
+        let kept: Value = serde_json::from_slice(&std::fs::read(shop.path(STATE)).unwrap()).unwrap();
+        assert_eq!(kept["desired"]["peers"].as_array().unwrap().len(), usize::from(MANY) + 1);
+    });
+}
+
+/// What an agent leaves that dies between two lists of one change: the firewall has all of them, the interface the first
+/// ones; and its file may have been written by then, or not.
+#[test]
+fn a_change_that_was_made_by_half_is_completed() {
+    lab::run(async |mut lab: Lab| {
+        let mut shop = Shop::open(&lab).await;
+        let sold = shop.sell().await;
+        sold.bring_up(&lab.a).await;
+        let _node = lab.a.listen(lab.a.address.into());
+        let mut line = dial(Place::Visitor, VISITOR, PUBLIC, sold.port).await.unwrap();
+        shop.agent = None;
+        let before = std::fs::read(shop.path(STATE)).unwrap();
+        shop.sell_to_many(MANY).await;
+        shop.start_agent().await;
+        shop.agent = None;
+        let after = std::fs::read(shop.path(STATE)).unwrap();
+        for file in [before, after] {
+            let others = lab.peers().await.into_iter().filter(|peer| peer.public_key.to_string() != sold.public_key);
+            let unmade: Vec<_> = others.skip(500).map(|peer| PeerChange::Remove(peer.public_key)).collect();
+            assert_eq!(unmade.len(), usize::from(MANY) - 500);
+            lab.interface.apply(&unmade).await.unwrap();
+            std::fs::write(shop.path(STATE), file).unwrap();
+
+            // The service believes that it has them all.
+            shop.spawn_agent();
+
+            until("it has them all", async || lab.peers().await.len() == usize::from(MANY) + 1).await;
+            shop.agent.as_ref().unwrap().says("what stood before was restored");
+            assert_all_stands(&shop, &mut lab).await;
+            line.say("through all of it").await.unwrap();
+            shop.agent = None;
+        }
+    });
+}
+
 #[test]
 fn scenario_36_twelve_hundred_peers_come_in_one_snapshot() {
     lab::run(async |mut lab: Lab| {
@@ -155,11 +210,11 @@ fn scenario_36_twelve_hundred_peers_come_in_one_snapshot() {
         let sold = shop.sell().await;
         sold.bring_up(&lab.a).await;
         shop.agent = None;
-        shop.sell_to_many(1_200).await;
+        shop.sell_to_many(MANY).await;
         let start = Instant::now();
         shop.start_agent().await;
         println!("1,200 peers stood after {:?}", start.elapsed());
-        assert_eq!(lab.peers().await.len(), 1_201);
+        assert_eq!(lab.peers().await.len(), usize::from(MANY) + 1);
         assert_all_stands(&shop, &mut lab).await;
     });
 }
