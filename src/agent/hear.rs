@@ -79,7 +79,8 @@ impl Agent {
             withheld.retain(|id, _| !taken_away.contains(id));
         }
         let (server_key, counter_run) = (self.server.public_key(), self.server.counter_run());
-        self.state = Some(State { server_key, desired, withheld, seen_at: now, uptime: None, counter_run });
+        let parting = self.server.parting().clone();
+        self.state = Some(State { server_key, desired, withheld, seen_at: now, uptime: None, counter_run, parting });
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::server::ServerError;
+use super::server::{Found, ServerError};
 use super::state::State;
 use super::time::ServerTime;
 use super::{Agent, VERIFY_EVERY};
@@ -44,9 +44,12 @@ impl Agent {
     }
 
     async fn restore_server(&mut self) -> Result<usize, ServerError> {
-        let Some(state) = &self.state else { return Ok(0) };
+        let Some(state) = &mut self.state else { return Ok(0) };
         self.server.part_from(state.desired.peers.values()).await?;
         let now = self.time.map_or(state.seen_at, ServerTime::now);
+        state.mark(now, self.server.counter_run(), self.server.parting());
+        // Before the counters go: nobody may be there to hear of it until the next restart.
+        self.troubles.file(self.file.store(state).await);
         let done = self.server.converge(&state.desired.terms, standing_at(state, now), now).await;
         self.troubles.left_out(self.server.left_out());
         done.map(|()| state.desired.peers.len())
@@ -79,13 +82,14 @@ impl Agent {
         crash_point!("change.stands");
         self.tell_applied(revision).await;
         crash_point!("change.told");
-        self.tell_parting().await;
+        if !self.tell_parting().await {
+            self.store().await;
+        }
     }
 
     async fn keep_and_make(&mut self, now: Timestamp) -> Result<(), ServerError> {
-        let run = self.server.counter_run();
         let Some(state) = &mut self.state else { return Ok(()) };
-        state.mark(now, run);
+        state.mark(now, self.server.counter_run(), self.server.parting());
         let (terms, peers) = (&state.desired.terms, standing_at(state, now));
         if self.is_kept && self.server.would_only_give(terms, &peers) {
             let (stored, done) = tokio::join!(self.file.store(state), self.server.converge(terms, peers, now));
@@ -97,15 +101,15 @@ impl Agent {
         self.server.converge(terms, peers, now).await
     }
 
-    async fn store(&mut self) {
+    pub(super) async fn store(&mut self) {
         let (Some(state), Some(time)) = (&mut self.state, self.time) else { return };
-        state.mark(time.now(), self.server.counter_run());
+        state.mark(time.now(), self.server.counter_run(), self.server.parting());
         self.is_kept = self.troubles.file(self.file.store(state).await);
     }
 
     pub(super) async fn verify(&mut self) {
         let Some(time) = self.time else { return };
-        match self.server.verify(time.now()).await {
+        match self.look_and_mend(time.now()).await {
             // What failed before has not been mended by a look.
             Ok(false) if self.retry_at.is_some() => {}
             Ok(false) => self.troubles.server(None),
@@ -117,6 +121,22 @@ impl Agent {
         }
         // The time in it bounds what a restart without the control plane gives away.
         self.store().await;
+    }
+
+    /// Whether anything was wrong.
+    async fn look_and_mend(&mut self, now: Timestamp) -> Result<bool, ServerError> {
+        let found = self.server.look(now).await?;
+        match found {
+            Found::Right => {}
+            Found::LeasesOff => self.server.renew_leases(now).await?,
+            Found::Wrong => {
+                // In the file before its counters go, as nobody may be there to hear of it.
+                self.server.part_from_all().await?;
+                self.store().await;
+                self.server.mend(now).await?;
+            }
+        }
+        Ok(found != Found::Right)
     }
 
     /// When the next peer's time ends, or what failed is tried again.

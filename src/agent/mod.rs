@@ -11,6 +11,7 @@ mod differences;
 mod hear;
 mod identity;
 mod keep;
+mod parting;
 mod server;
 mod state;
 mod surroundings;
@@ -119,7 +120,8 @@ impl Agent {
         let unreadable = |source| AgentError::State { folder: settings.state_folder.clone(), source };
         let state = file.load().map_err(unreadable)?;
         let counter_run = state.as_ref().map_or_else(new_run, |state| Ok(state.counter_run))?;
-        let mut server = Server::new(settings.clone(), key, counter_run);
+        let parting = state.as_ref().map(|state| state.parting.clone()).unwrap_or_default();
+        let mut server = Server::new(settings.clone(), key, counter_run, parting);
         if state.is_none() {
             server.refuse_foreign_interface().await?;
         }

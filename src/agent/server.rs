@@ -13,6 +13,7 @@ use super::differences::{
     addresses_given_up, are_leased, configs, customer, customer_changes, inner_bytes, left_addresses, only_gives,
     peer_changes, stands, without_heirs, without_takers,
 };
+use super::parting::Parting;
 use crate::config;
 use crate::crash::crash_point;
 use crate::domain::Invalid;
@@ -45,8 +46,7 @@ pub struct Server {
     counter_run: Uuid,
     /// Addresses whose flows are still to be forgotten.
     unflushed: BTreeSet<IpAddr>,
-    /// What was counted by counters that are gone, one life of them after the other, for who asks next.
-    parting: Vec<BTreeMap<Uuid, Counted>>,
+    parting: Parting,
     /// Peers that cannot be beside the others.
     left_out: usize,
 }
@@ -75,6 +75,15 @@ pub enum ServerError {
     Unsteady,
 }
 
+/// What a look at everything showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    Right,
+    /// Clocks drift apart over months; to mend that costs nobody the counters.
+    LeasesOff,
+    Wrong,
+}
+
 /// What a peer did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
@@ -84,7 +93,7 @@ pub struct Counted {
 }
 
 impl Server {
-    pub fn new(settings: config::Agent, key: PrivateKey, counter_run: Uuid) -> Self {
+    pub fn new(settings: config::Agent, key: PrivateKey, counter_run: Uuid, parting: Parting) -> Self {
         let interface = Interface::new(settings.interface.clone());
         Self {
             settings,
@@ -94,7 +103,7 @@ impl Server {
             rules: None,
             counter_run,
             unflushed: BTreeSet::new(),
-            parting: Vec::new(),
+            parting,
             left_out: 0,
         }
     }
@@ -161,25 +170,31 @@ impl Server {
         Ok(())
     }
 
-    /// Looks at everything, and puts right what is not as it should be. Returns whether anything was wrong.
-    pub async fn verify(&mut self, now: Timestamp) -> Result<bool, ServerError> {
-        let Some(standing) = self.standing.take() else { return Ok(false) };
+    /// Looks at everything that it was to have.
+    pub async fn look(&mut self, now: Timestamp) -> Result<Found, ServerError> {
+        let Some(standing) = self.standing.take() else { return Ok(Found::Right) };
+        let found = self.compare(&standing, now).await?;
+        self.standing = Some(standing);
+        Ok(found)
+    }
+
+    /// Puts right what is not as it should be. The counters begin anew.
+    pub async fn mend(&mut self, now: Timestamp) -> Result<(), ServerError> {
+        let Some(standing) = self.standing.take() else { return Ok(()) };
+        self.converge(&standing.terms, standing.peers, now).await
+    }
+
+    async fn compare(&mut self, standing: &Standing, now: Timestamp) -> Result<Found, ServerError> {
         let changes = diff(&configs(&standing.peers), &self.interface.dump().await?, &self.public_key())?;
         let is_up = self.interface.is_as(&self.interface_settings(&standing.terms)).await?;
         let listing = netfilter::list().await?.unwrap_or_default();
         let has_rules = self.rules.is_some() && netfilter::rules().await? == self.rules;
         let is_whole = changes.is_empty() && is_up && has_rules && stands(&listing, &standing.peers);
-        let is_leased = are_leased(&listing, &standing.peers, now);
-        if is_whole {
-            self.standing = Some(standing);
-            if !is_leased {
-                // Clocks drift apart over months; to mend that costs nobody the counters.
-                self.renew_leases(now).await?;
-            }
-        } else {
-            self.converge(&standing.terms, standing.peers, now).await?;
-        }
-        Ok(!is_whole || !is_leased)
+        Ok(match (is_whole, are_leased(&listing, &standing.peers, now)) {
+            (true, true) => Found::Right,
+            (true, false) => Found::LeasesOff,
+            (false, _) => Found::Wrong,
+        })
     }
 
     /// What each peer used and when it was last heard. None of the addresses that it connects from.
@@ -195,31 +210,28 @@ impl Server {
         Ok(counted.collect())
     }
 
-    /// Keeps what these have used until now, before their counters go.
-    pub async fn part_from(&mut self, peers: impl Iterator<Item = &DesiredPeer>) -> Result<(), ServerError> {
-        let Some(listing) = netfilter::list_counters().await? else { return Ok(()) };
-        let run = self.counter_run;
-        let counted = |peer: &DesiredPeer| {
-            let bytes = inner_bytes(&listing, peer);
-            (bytes > 0).then_some((peer.id, Counted { run, bytes, last_handshake: None }))
-        };
-        let parting: BTreeMap<Uuid, Counted> = peers.filter_map(counted).collect();
-        match self.parting.last_mut() {
-            Some(last) if last.values().all(|counted| counted.run == run) => last.extend(parting),
-            _ => self.parting.push(parting),
-        }
+    /// Keeps what everybody has used until now, before their counters go.
+    pub async fn part_from_all(&mut self) -> Result<(), ServerError> {
+        let Some(standing) = self.standing.take() else { return Ok(()) };
+        self.part_from(standing.peers.values()).await?;
+        self.standing = Some(standing);
         Ok(())
     }
 
-    /// The oldest that was not told yet.
-    pub fn parting(&self) -> Option<&BTreeMap<Uuid, Counted>> {
-        self.parting.first()
+    /// Keeps what these have used until now, before their counters go.
+    pub async fn part_from(&mut self, peers: impl Iterator<Item = &DesiredPeer>) -> Result<(), ServerError> {
+        let Some(listing) = netfilter::list_counters().await? else { return Ok(()) };
+        self.parting.add(self.counter_run, peers.map(|peer| (peer.id, inner_bytes(&listing, peer))));
+        Ok(())
+    }
+
+    /// What was counted before its counters went.
+    pub const fn parting(&self) -> &Parting {
+        &self.parting
     }
 
     pub fn parting_was_told(&mut self) {
-        if !self.parting.is_empty() {
-            self.parting.remove(0);
-        }
+        self.parting.first_was_told();
     }
 
     async fn rebuild(&mut self, terms: &Terms, peers: &Peers, now: Timestamp) -> Result<(), ServerError> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::parting::Parting;
 use super::time::Uptime;
 use crate::crash::crash_point;
 use crate::domain::desired::{Desired, Peers, by_id, millis};
@@ -36,14 +37,18 @@ pub struct State {
     pub uptime: Option<Uptime>,
     /// Which life of the firewall's counters is running.
     pub counter_run: Uuid,
+    /// What was counted in lives before it.
+    #[serde(default)]
+    pub parting: Parting,
 }
 
 impl State {
-    /// Says when it is written, in which life of the counters.
-    pub fn mark(&mut self, now: Timestamp, counter_run: Uuid) {
+    /// Says when it is written, and what is counted by then.
+    pub fn mark(&mut self, now: Timestamp, counter_run: Uuid, parting: &Parting) {
         self.seen_at = now;
         self.uptime = Uptime::read();
         self.counter_run = counter_run;
+        self.parting.clone_from(parting);
     }
 }
 
@@ -122,6 +127,7 @@ mod tests {
             seen_at: Timestamp::from_millis(5),
             uptime: None,
             counter_run: Uuid::from_u128(2),
+            parting: Parting::default(),
         }
     }
 

@@ -90,8 +90,8 @@ impl Agent {
 
     /// What was used before counters went, until it is heard; returns whether nothing is left to tell.
     pub(super) async fn tell_parting(&mut self) -> bool {
-        while let Some(parting) = self.server.parting() {
-            for usages in Reported::default().news(parting).chunks(USAGES_AT_ONCE) {
+        while let Some(parting) = self.server.parting().first() {
+            for usages in parting.chunks(USAGES_AT_ONCE) {
                 match self.tell(usages, false).await {
                     Ok(taken) if !taken.resync => {}
                     // Nothing of that report was taken.
@@ -103,6 +103,11 @@ impl Agent {
                 }
             }
             self.server.parting_was_told();
+            // Whoever starts from a file that still has it would tell it after a later life, as if it were new.
+            self.store().await;
+            if !self.is_kept {
+                return false;
+            }
         }
         true
     }
