@@ -101,7 +101,6 @@ install_missing() {
   has wg || missing+=(wireguard-tools)
   has wireguard-go || missing+=(wireguard-go)
   has nft || missing+=(nftables)
-  has conntrack || missing+=(conntrack)
   has npm || missing+=(nodejs npm)
   python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
   has openssl || missing+=(openssl)

@@ -10,7 +10,7 @@ use wiretoll::netfilter::{self, Customer, CustomerChange};
 
 use super::ROUNDS;
 use super::figures::{Figures, Target, median, timed};
-use super::lab::firewall;
+use super::lab::{firewall, remove_table};
 
 const CUSTOMERS: u16 = 10_000;
 const LAPSES: u16 = 1_000;
@@ -36,7 +36,7 @@ pub async fn measure(figures: &mut Figures) {
         make_flows(0..BY_HAND);
         flushed_by_hand.push(timed(async { (0..BY_HAND).for_each(flush_by_hand) }).await.0 * 10);
     }
-    netfilter::remove().await.expect("removed");
+    remove_table();
     let (listed, by_hand) = (median(listed), median(listed_by_hand));
     figures.times("10,000 customers' counters read, beside `nft -j list`", median(counted), by_hand, &Target::None);
     figures.times("10,000 customers' firewall read, beside `nft -j list`", listed, by_hand, &Target::None);

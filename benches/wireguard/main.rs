@@ -4,7 +4,7 @@
 //! WireGuard that is what is measured, as `scripts/kernel-wireguard.sh` does; else it is wireguard-go.
 //!
 //! It runs itself again in namespaces of its own, which are the server, as the tests in `tests/wireguard` do; so it needs
-//! root or user namespaces, and changes nothing on the machine. Each figure stands beside a floor of the same run,
+//! root or user namespaces, their programs and `conntrack`, and changes nothing on the machine. Each figure stands beside a floor of the same run,
 //! measured in turn with it; medians of the rounds.
 
 #![expect(

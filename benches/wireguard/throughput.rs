@@ -22,7 +22,7 @@ pub async fn measure(lab: &mut Lab, figures: &mut Figures) {
     for _ in 0..ROUNDS {
         wiretoll::netfilter::replace(&firewall(), &[lab.a.customer(), lab.b.customer()]).await.expect("replaced");
         ours.push(megabits(lab.a.public_port));
-        wiretoll::netfilter::remove().await.expect("removed");
+        super::lab::remove_table();
         nft(&["-f", BY_HAND]);
         floor.push(megabits(lab.a.public_port));
         nft(&["delete", "table", "inet", "byhand"]);

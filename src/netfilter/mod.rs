@@ -109,13 +109,7 @@ pub async fn rules() -> Result<Option<Rules>, Error> {
 
 /// Base chains of others through which customers' packets go, too, and that drop what they do not know.
 pub async fn dropping_neighbours() -> Result<Vec<String>, Error> {
-    let ended = NFT.run(&["-j", "list", "chains"], "").await?;
-    if ended.success { Ok(neighbours::that_drop(&ended.output)?) } else { Err(ended.refusal(NFT)) }
-}
-
-/// Ends the table, and with it every rule of ours.
-pub async fn remove() -> Result<(), Error> {
-    nft("add table inet wgsub\ndelete table inet wgsub\n").await
+    neighbours::that_drop().await
 }
 
 /// Forgets the flows from and to these addresses, forwarded or the host's own. Without it the next customer of an

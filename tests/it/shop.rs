@@ -245,6 +245,9 @@ impl<N: Node> Shop<N> {
             None => filled_in(text("/config"), &PublicKey::parse(text("/peer/publicKey")).unwrap()),
         };
         tunnel::connect(&whole, &server).unwrap_or_else(|refusal| panic!("{refusal}\n{whole}"));
+        // Where the node script looks for it (tests/it/clients/bash.rs).
+        let forwarded: Vec<&str> = whole.lines().filter(|line| line.contains("Port Forwarding")).collect();
+        assert_eq!(forwarded, [format!("# Port Forwarding: {}", claimed["vpnPort"])]);
         if let Some(picture) = claimed["configQr"].as_str() {
             assert_eq!(tunnel::qr::text_in(picture), text("/config"));
         }

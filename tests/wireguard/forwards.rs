@@ -59,7 +59,7 @@ fn a_change_that_does_not_fit_changes_nothing_and_a_replacement_heals_it() {
         netfilter::replace(&lab::firewall(), &[newcomer]).await.unwrap();
         let listing = netfilter::list().await.unwrap().unwrap();
         assert_eq!((listing.forwards.len(), listing.leases.len()), (1, 1));
-        netfilter::remove().await.unwrap();
+        lab::remove_table();
         assert_eq!(netfilter::list().await.unwrap(), None);
     });
 }

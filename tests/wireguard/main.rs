@@ -1,7 +1,7 @@
 //! The WireGuard interface and the firewall on real kernels: network namespaces, real daemons, real packets.
 //!
 //! Needs root, or a kernel that lets users have namespaces and `/dev/net/tun`; and Debian's `wireguard-tools
-//! wireguard-go nftables conntrack iproute2 iputils-ping`. Where something is missing a test is skipped, and says so;
+//! wireguard-go nftables iproute2 iputils-ping`. Where something is missing a test is skipped, and says so;
 //! with `CI=true` it fails.
 //!
 //! What has gone wrong for others, and what shows that it does not here; without a path it is a test of this program:
@@ -14,10 +14,10 @@
 //! | an interface that is made anew loses everybody | `agent::a_server_that_was_disturbed_is_mended_in_place` |
 //! | flows outlive their forward, and reach the next holder | `leases::without_a_flush_…`, `leases::with_a_flush_…`, `story::crashes::while_an_address_passes_to_another` |
 //! | `conntrack -D` fails where nothing matches | `leases::with_a_flush_nothing_of_them_is_left` |
-//! | one removal drops others | `story::purchase::an_agent_takes_away_what_has_ended_and_nothing_else` |
+//! | one removal drops others | `story::purchase::scenario_35_an_agent_takes_away_what_has_ended_and_nothing_else` |
 //! | the server's own key as a peer is ignored | `tests/it/claims.rs`: `a_server_s_own_key_is_refused` |
 //! | a preshared key is not cleared by leaving it out | `peers::a_peer_is_changed_in_place_without_losing_its_session` |
-//! | a list is torn when peers change meanwhile | `src/wireguard/interface/netlink.rs`: `a_list_that_changed_while_it_was_read_is_torn` |
+//! | a list is torn when peers change meanwhile | `src/netlink.rs`: `a_list_that_changed_while_it_was_read_is_torn` |
 //! | "never" is shown as 1970, an age as a time | `src/wireguard/interface/text.rs`: `an_answer_becomes_peers_without_their_endpoints` |
 //! | no keep-alive, no explicit MTU, a `DNS` line, IPv6 unasked | `tests/it/claims.rs`: `scenario_37_the_config_is_whole` |
 //! | routes that `wg-quick` cannot make in a container | `tests/it/claims.rs`: `options_change_the_text_and_nothing_else` |
@@ -26,6 +26,9 @@
 //! | strict `rp_filter` on the server | all of them: the lab has it |
 //! | two daemons share a socket's name | all of them: each has a `/run` of its own |
 //! | another firewall beside ours drops what it does not know | `agent::what_is_set_up_wrong_is_told_at_the_start` |
+//!
+//! `wg-quick` reads every config here (`wg-quick strip`), with `Table = off`, too; the routes that it would make are the
+//! lab's, so that a node keeps its way to the server.
 //!
 //! Not shown, as no part of this program meets it: one key on two machines (its endpoint flips; we never read endpoints),
 //! a server's name that a client looks up only once, and how Umbrel and StartOS set their tunnels up.

@@ -340,6 +340,26 @@ fn lives(control: &ControlPlane, id: Uuid) -> Vec<(Uuid, u64)> {
     lives
 }
 
+/// Clients that come from elsewhere end what they do at the start with a ping of it.
+#[test]
+fn a_server_of_another_pool_answers_at_10_9_0_1_too() {
+    lab::run(async |lab: Lab| {
+        let control = ControlPlane::listen(&lab);
+        control.with(|told| told.desired.terms.network = "10.8.0.0/21".parse().unwrap());
+        let address = Ipv4Addr::new(10, 8, 0, 2);
+        let a = DesiredPeer { address, ..control.peer(&lab.a) };
+        control.tell(std::slice::from_ref(&a));
+        let _agent = control.start_agent();
+        until("all of it stands", async || control.is_applied()).await;
+
+        lab.a.use_address(address, "fd66::8:2".parse().unwrap());
+        lab.a.connect_with(&lab.private_key, &a.preshared_key);
+
+        until("it answers", async || lab.a.pings(address.into(), GATEWAY.into())).await;
+        assert!(lab.a.pings(address.into(), Ipv4Addr::new(10, 8, 0, 1).into()), "and at the pool's own");
+    });
+}
+
 #[test]
 fn what_is_set_up_wrong_is_told_at_the_start() {
     lab::run(async |lab: Lab| {

@@ -39,7 +39,7 @@ pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 0, 1);
 pub const LISTEN_PORT: u16 = 51_820;
 
 const INSIDE: &str = "WIRETOLL_LAB";
-const PROGRAMS: [&str; 9] = ["unshare", "nsenter", "ip", "ping", "wg", "wireguard-go", "nft", "conntrack", "sysctl"];
+const PROGRAMS: [&str; 9] = ["unshare", "nsenter", "ip", "ping", "wg", "wg-quick", "wireguard-go", "nft", "sysctl"];
 
 pub struct Lab {
     pub interface: Interface,
@@ -224,6 +224,17 @@ impl Lab {
             drop(self.daemons.remove(0));
         }
     }
+}
+
+/// As an agent does for a server without peers.
+pub async fn raise(interface: &mut Interface, settings: &Settings) -> Result<(), Error> {
+    interface.prepare(settings).await?;
+    interface.bring_up(settings).await
+}
+
+/// Ends the firewall, as a reboot does.
+pub fn remove_table() {
+    done(Command::new("nft").args(["delete", "table", "inet", "wgsub"]));
 }
 
 pub fn firewall() -> Firewall {

@@ -40,17 +40,22 @@ impl Sold {
         let own = [format!("{}/32", node.address), format!("{}/128", node.address6)];
         let addresses = self.values("Address");
         assert!(!addresses.is_empty() && addresses.iter().all(|address| own.contains(address)), "{addresses:?}");
-        let file = format!("/run/{}.conf", self.port);
-        let for_wg_quick = ["Address", "MTU", "Table"];
-        let is_for_wg = |line: &&str| !line.split('=').next().is_some_and(|key| for_wg_quick.contains(&key.trim()));
-        let lines: Vec<&str> = self.config.lines().filter(is_for_wg).collect();
-        std::fs::write(&file, lines.join("\n")).unwrap();
-        done(Command::new("wg").args(["setconf", node.interface(), &file]));
+        self.set_config(node);
         until("the gateway answers in the tunnel", async || node.pings(node.address.into(), GATEWAY.into())).await;
     }
 
+    /// What `wg-quick` makes of the file, on an interface without a session.
+    pub fn set_config(&self, node: &Node) {
+        let (file, stripped) = (format!("/run/{}.conf", self.port), format!("/run/{}.stripped", self.port));
+        std::fs::write(&file, &self.config).unwrap();
+        let output = Command::new("wg-quick").args(["strip", &file]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::write(&stripped, output.stdout).unwrap();
+        done(Command::new("wg").args(["setconf", node.interface(), &stripped]));
+    }
+
     /// All values of a key, each of which may hold several.
-    fn values(&self, key: &str) -> Vec<String> {
+    pub fn values(&self, key: &str) -> Vec<String> {
         let lines = self.config.lines().filter_map(|line| line.split_once('='));
         let values = lines.filter(|(name, _)| name.trim() == key).flat_map(|(_, value)| value.split(','));
         values.map(|value| value.trim().to_owned()).collect()

@@ -213,7 +213,7 @@ fn while_a_machine_is_restored() {
             shop.agent = None;
             shop.service = None;
             lab.lose_interface();
-            netfilter::remove().await.unwrap();
+            lab::remove_table();
             dies_at(&mut shop, point).await;
 
             shop.spawn_agent();

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::Instant;
 use wiretoll::clock::Clock;
 use wiretoll::netfilter;
@@ -82,6 +83,20 @@ fn one_process_for_both_sells_as_well() {
     });
 }
 
+/// In a container `wg-quick` cannot make routes: the config asks for none.
+#[test]
+fn a_config_without_a_table_works_where_the_routes_are_there() {
+    lab::run(async |lab: Lab| {
+        let shop = Shop::open(&lab).await;
+        let hash = shop.buy().await;
+        let sold = shop.claim_with(&hash, &json!({ "ipv6": true, "tableOff": true })).await;
+        assert_eq!(sold.values("Table"), ["off"]);
+        sold.bring_up(&lab.a).await;
+        let _node = lab.a.listen(lab.a.address6.into());
+        dial(Place::Visitor, VISITOR6, PUBLIC6, sold.port).await.unwrap();
+    });
+}
+
 #[test]
 fn scenario_38_traffic_ends_on_time_though_nobody_is_left_to_end_it() {
     lab::run(async |lab: Lab| {
@@ -146,7 +161,7 @@ fn who_used_a_months_amount_is_slow_until_the_next_month() {
 }
 
 #[test]
-fn an_agent_takes_away_what_has_ended_and_nothing_else() {
+fn scenario_35_an_agent_takes_away_what_has_ended_and_nothing_else() {
     lab::run(async |mut lab: Lab| {
         let shop = Shop::open(&lab).await;
         let (ending, other) = (shop.sell().await, shop.sell().await);

@@ -67,6 +67,14 @@ impl Shop {
         (output.status.code(), said)
     }
 
+    /// What the operator does to a subscription; what was told.
+    pub fn operate(&self, verb: &str, sold: &Sold, arguments: &[&str]) -> String {
+        let words = [&["subscription", verb, &sold.public_key, "--note", "a test"], arguments].concat();
+        let (code, said) = self.wiretoll(&words);
+        assert_eq!(code, Some(0), "{said}");
+        said
+    }
+
     pub fn start_service(&mut self) {
         self.service = Some(self.run_service(&["serve"]));
     }
@@ -125,7 +133,11 @@ impl Shop {
     }
 
     pub async fn claim(&self, hash: &str) -> Sold {
-        let (status, claim) = self.post("claim", &json!({ "paymentHash": hash, "options": { "ipv6": true } })).await;
+        self.claim_with(hash, &json!({ "ipv6": true })).await
+    }
+
+    pub async fn claim_with(&self, hash: &str, options: &Value) -> Sold {
+        let (status, claim) = self.post("claim", &json!({ "paymentHash": hash, "options": options })).await;
         assert_eq!(status, 200, "{claim}");
         Sold::read(hash, &claim)
     }
