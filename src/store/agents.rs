@@ -67,6 +67,8 @@ pub struct Used {
     /// Bandwidth resets that settled in that month.
     pub resets: u32,
     pub reported_at: Option<Timestamp>,
+    /// The last handshake with its peer, rounded down to the minute.
+    pub handshake_at: Option<Timestamp>,
 }
 
 /// Who speaks for a server, and what it has installed.
@@ -94,9 +96,10 @@ impl Store {
     /// What a subscription used in a month.
     pub async fn used(&self, subscription: Uuid, month: &str) -> Result<Used> {
         let row = sqlx::query(
-            "SELECT subscriptions.id AS id, agent_seen_at, coalesce(bytes, 0) AS bytes, \
+            "SELECT subscriptions.id AS id, agent_seen_at, handshake_at, coalesce(bytes, 0) AS bytes, \
              coalesce(reset_bytes, 0) AS reset_bytes, coalesce(resets, 0) AS resets FROM subscriptions \
              JOIN servers ON servers.id = subscriptions.server_id \
+             LEFT JOIN peers ON holder_kind = 'subscription' AND holder_id = subscriptions.id AND superseded_at IS NULL \
              LEFT JOIN monthly_usage ON subscription_id = subscriptions.id AND month = $2 WHERE subscriptions.id = $1",
         )
         .bind(subscription.to_string())
@@ -108,6 +111,7 @@ impl Store {
             bytes: counted_from(&record)?,
             resets: record.unsigned_u32("resets")?,
             reported_at: record.optional_time("agent_seen_at")?,
+            handshake_at: record.optional_time("handshake_at")?,
         })
     }
 }

@@ -8,6 +8,7 @@ use wiretoll::app::desired_peers::begin_epoch;
 use wiretoll::app::find_subscription::SubscriptionName;
 use wiretoll::app::operator::{By, Effect};
 use wiretoll::app::rekey::rekey;
+use wiretoll::app::show_subscription::show_subscription;
 use wiretoll::app::suspend::{Traffic, set_traffic};
 use wiretoll::app::take_over::{Successor, take_over};
 use wiretoll::app::take_report::{AGENT_SILENCE, Heard, take_report};
@@ -35,6 +36,7 @@ on_both_databases!(
     scenario_38_a_slot_rests_only_once_its_peer_is_gone,
     a_delta_tells_what_changed_and_a_snapshot_what_was_forgotten,
     usage_counts_once_however_often_it_is_told,
+    the_last_handshake_is_shown_and_a_report_without_one_leaves_it,
     who_used_too_much_is_slowed_down_until_the_month_ends,
     scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody,
     scenario_52_a_restored_database_that_has_caught_up_loses_nobody,
@@ -249,6 +251,21 @@ async fn usage_counts_once_however_often_it_is_told(on: On) {
     let stranger = Usage { peer: shop.app().new_id(), run: one, bytes: GB, handshake_at: None };
     agent.tell_usage(shop.app(), stranger).await;
     assert_eq!(used(&shop, &key).await, 10_000_000_000);
+}
+
+async fn the_last_handshake_is_shown_and_a_report_without_one_leaves_it(on: On) {
+    let shop = Shop::open(on).await;
+    let (key, _) = bought(&shop).await;
+    let name = SubscriptionName::PublicKey(PublicKey::parse(&key).unwrap());
+    let agent = an_agent(&shop).await;
+    let (peer, run) = (agent.peer().id, shop.app().new_id());
+    let shown = async || show_subscription(shop.app(), name).await.unwrap().used;
+    assert_eq!(shown().await.handshake_at, None);
+    let seen = Timestamp::from_seconds(1_800_000_060);
+    for (bytes, handshake_at) in [(5, Some(seen)), (6, None)] {
+        agent.tell_usage(shop.app(), Usage { peer, run, bytes, handshake_at }).await;
+        assert_eq!((shown().await.bytes, shown().await.handshake_at), (i64::try_from(bytes).unwrap(), Some(seen)));
+    }
 }
 
 async fn who_used_too_much_is_slowed_down_until_the_month_ends(on: On) {

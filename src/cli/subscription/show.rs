@@ -10,7 +10,7 @@ use crate::cli::{ConfigFile, output, parse};
 use crate::clock::Clock;
 use crate::domain::subscription::Standing;
 use crate::lifecycle;
-use crate::store::KeyHeld;
+use crate::store::{KeyHeld, Used};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: by the public key of a customer who writes to you\n  \
@@ -57,7 +57,7 @@ pub fn lines(app: &App, shown: &ShownSubscription) -> Vec<String> {
     lines.extend(shown.grants.iter().map(grant_line));
     lines.push(peer_line(shown));
     lines.extend(shown.keys.iter().map(key_line));
-    lines.push(used_line(shown));
+    lines.push(used_line(&shown.used));
     lines.extend(event_lines(&shown.events));
     lines.extend(delivery_lines(&shown.deliveries));
     lines
@@ -80,9 +80,30 @@ fn key_line(key: &KeyHeld) -> String {
     format!("key           {} since {}{released}", key.public_key, key.bound_at)
 }
 
-fn used_line(shown: &ShownSubscription) -> String {
-    match shown.used.reported_at {
-        Some(at) => format!("used          {} bytes this month, as reported until {at}", shown.used.bytes),
-        None => "used          not known: no agent reports".to_owned(),
+fn used_line(used: &Used) -> String {
+    let Some(until) = used.reported_at else { return "used          not known: no agent reports".to_owned() };
+    let seen = used.handshake_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    format!("used          {} bytes this month, last handshake {seen}, as reported until {until}", used.bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn what_was_used_is_told_with_the_last_handshake() {
+        let used = |reported_at, handshake_at| {
+            let time = |seconds: Option<i64>| seconds.map(Timestamp::from_seconds);
+            used_line(&Used { bytes: 5, resets: 0, reported_at: time(reported_at), handshake_at: time(handshake_at) })
+        };
+        assert_eq!(used(None, None), "used          not known: no agent reports");
+        let reported = "as reported until 1970-01-01T00:02:01.000Z";
+        assert_eq!(
+            used(Some(121), None),
+            format!("used          5 bytes this month, last handshake never, {reported}")
+        );
+        let seen = "last handshake 1970-01-01T00:01:00.000Z";
+        assert_eq!(used(Some(121), Some(60)), format!("used          5 bytes this month, {seen}, {reported}"));
     }
 }
