@@ -15,8 +15,38 @@ fn the_demo_ends_well_by_itself_within_half_a_minute() {
         let (code, told) = run(folder.path(), arguments, &[]);
         assert_eq!(code, 0, "{told}");
         assert!(told.contains("The same claim gives the same config again.") && told.contains("PrivateKey = "));
-        assert_eq!(told.contains("Scan it with the WireGuard app:"), arguments.len() == 1);
+        let scanned = told.split_once("Scan it with the WireGuard app:\n").map(|(_, code)| scan(code));
+        assert_eq!(scanned, (arguments.len() == 1).then(|| config_in(&told)));
     }
+}
+
+/// What the program printed as the config, up to the code.
+fn config_in(told: &str) -> String {
+    let (_, config) = told.split_once("# wiretoll WireGuard configuration").unwrap();
+    let (config, _) = config.split_once("\n\nScan it").unwrap();
+    format!("# wiretoll WireGuard configuration{config}")
+}
+
+/// Reads a QR code off a terminal as a phone does: each line has two rows of it, dark on light.
+fn scan(code: &str) -> String {
+    let rows: Vec<Vec<bool>> = code.lines().take_while(|line| !line.is_empty()).flat_map(rows).collect();
+    let size = rows.len();
+    let is_dark = |x, y: usize| rows.get(y).and_then(|row| row.get(x)).is_some_and(|dark| *dark);
+    let mut picture = rqrr::PreparedImage::prepare_from_bitmap(size, size, is_dark);
+    let codes = picture.detect_grids();
+    assert_eq!(codes.len(), 1, "one code");
+    codes.first().unwrap().decode().unwrap().1
+}
+
+fn rows(line: &str) -> [Vec<bool>; 2] {
+    let halves = line.chars().map(|dots| match dots {
+        ' ' => (false, false),
+        '▀' => (true, false),
+        '▄' => (false, true),
+        _ => (true, true),
+    });
+    let (upper, lower) = halves.unzip();
+    [upper, lower]
 }
 
 #[tokio::test(flavor = "multi_thread")]
