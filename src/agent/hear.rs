@@ -24,12 +24,18 @@ impl Agent {
     pub(super) async fn hear(&mut self, update: Option<Update>) {
         self.heard();
         let Some(update) = update else { return };
-        if matches!(update.change, Change::Snapshot(_)) {
+        let is_whole = matches!(update.change, Change::Snapshot(_));
+        if is_whole {
             // Told everything, it looks at everything.
             self.verify().await;
         }
         match self.take(update) {
-            Ok(()) => self.converge().await,
+            Ok(()) => {
+                if is_whole {
+                    self.look_around().await;
+                }
+                self.converge().await;
+            }
             Err(invalid) => {
                 tracing::warn!(%invalid, "the control plane's word does not fit; asking for everything");
                 self.wants_everything = true;

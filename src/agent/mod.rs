@@ -55,6 +55,7 @@ pub struct Agent {
     control: ControlPlane,
     file: StateFile,
     wan_interface: InterfaceName,
+    wireguard_interface: InterfaceName,
     /// What is to stand; none before the control plane was ever heard.
     state: Option<State>,
     /// What stands and is in the file.
@@ -130,6 +131,7 @@ impl Agent {
             control: ControlPlane::new(&settings.socket, &settings.server)?,
             file,
             wan_interface: settings.wan_interface.clone(),
+            wireguard_interface: settings.interface.clone(),
             time: state.as_ref().map(|state| ServerTime::restored(state.seen_at, state.uptime.as_ref())),
             state,
             applied: None,
@@ -144,7 +146,7 @@ impl Agent {
             identity,
             heard_at: Instant::now(),
         };
-        surroundings::warn_about(settings).await;
+        surroundings::warn_about(settings);
         agent.check_key().await?;
         agent.restore().await;
         Ok(agent)

@@ -3,9 +3,8 @@
 use std::net::{IpAddr, UdpSocket};
 
 use crate::config;
-use crate::netfilter;
 
-pub async fn warn_about(settings: &config::Agent) {
+pub fn warn_about(settings: &config::Agent) {
     for address in
         [Some(settings.public_address.into()), settings.public_address6.map(IpAddr::V6)].into_iter().flatten()
     {
@@ -17,16 +16,6 @@ pub async fn warn_about(settings: &config::Agent) {
                  which belongs there then"
             );
         }
-    }
-    // What keeps nft from running is told by those who need it.
-    for chain in netfilter::dropping_neighbours().await.unwrap_or_default() {
-        tracing::warn!(
-            chain,
-            "another firewall drops forwarded packets that it does not know: let it accept those from and to the \
-             WireGuard interface, or customers have no traffic (for Docker: iptables -I DOCKER-USER -i {wg} -j ACCEPT, \
-             and the same with -o)",
-            wg = settings.interface
-        );
     }
 }
 

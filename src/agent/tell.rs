@@ -13,6 +13,7 @@ use super::time::ServerTime;
 use super::{Agent, AgentError};
 use crate::clock::Clock;
 use crate::domain::desired::{Applied, PROTOCOL, Report, Usage};
+use crate::netfilter;
 use crate::wireguard::interface;
 
 /// So long without the control plane is worth a word to the operator.
@@ -61,6 +62,11 @@ impl Agent {
 
     pub(super) async fn look_around(&mut self) {
         self.troubles.look_at_forwarding();
+        let sells_ipv6 = self.state.as_ref().is_some_and(|state| state.desired.terms.network6.is_some());
+        self.troubles.look_at_forwarding6(sells_ipv6);
+        // What keeps us from asking is told by those who need the firewall.
+        let dropping = netfilter::dropping_neighbours().await.unwrap_or_default();
+        self.troubles.neighbours(&dropping, &self.wireguard_interface);
         // Whoever cannot ask cannot say that it is not there.
         let is_there = interface::is_there(&self.wan_interface).await.unwrap_or(true);
         self.troubles.wan(&self.wan_interface, is_there);

@@ -8,7 +8,8 @@ use super::server::ServerError;
 use crate::domain::interface_name::InterfaceName;
 use crate::domain::trouble::Trouble;
 
-const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+const FORWARDING6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 
 /// What is wrong now, by what it is about.
 #[derive(Debug, Default)]
@@ -44,10 +45,27 @@ impl Troubles {
 
     /// Without forwarding the kernel drops every customer's packet.
     pub fn look_at_forwarding(&mut self) {
-        let is_off = std::fs::read_to_string(IP_FORWARD).is_ok_and(|value| value.trim() == "0");
         let said =
             "this machine does not forward packets: sysctl -w net.ipv4.ip_forward=1, and keep it in /etc/sysctl.d";
-        self.set("forwarding", is_off.then(|| said.to_owned()));
+        self.set("forwarding", is_off(FORWARDING).then(|| said.to_owned()));
+    }
+
+    /// The same of IPv6, where customers have it.
+    pub fn look_at_forwarding6(&mut self, is_sold: bool) {
+        let said = "this machine does not forward packets of IPv6, and the server has pool6: sysctl -w \
+                    net.ipv6.conf.all.forwarding=1, and keep it in /etc/sysctl.d";
+        self.set("forwarding6", (is_sold && is_off(FORWARDING6)).then(|| said.to_owned()));
+    }
+
+    /// Other firewalls that let no customer's packet through.
+    pub fn neighbours(&mut self, chains: &[String], wireguard: &InterfaceName) {
+        let said = format!(
+            "another firewall drops forwarded packets that it does not know ({}): let it accept those from and to \
+             {wireguard}, or customers have no traffic (for Docker: iptables -I DOCKER-USER -i {wireguard} -j ACCEPT, and \
+             the same with -o)",
+            chains.join(", ")
+        );
+        self.set("neighbours", (!chains.is_empty()).then_some(said));
     }
 
     /// The service's clock, where it is not believed.
@@ -89,6 +107,10 @@ impl Troubles {
             }
         }
     }
+}
+
+fn is_off(setting: &str) -> bool {
+    std::fs::read_to_string(setting).is_ok_and(|value| value.trim() == "0")
 }
 
 fn with_causes(error: &dyn Error) -> String {

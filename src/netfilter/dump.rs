@@ -82,12 +82,19 @@ where
 
 /// What one message of a list says.
 #[derive(Debug)]
-struct Page(Vec<Listed>);
+pub struct Page(pub Vec<Listed>);
 
 impl NetlinkDeserializable for Page {
     type Error = DecodeError;
 
     fn deserialize(_: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
+        Self::parse(payload)
+    }
+}
+
+impl Page {
+    /// From a message without its netlink header.
+    pub fn parse(payload: &[u8]) -> Result<Self, DecodeError> {
         let mut elements = Vec::new();
         for list in attributes(payload.get(HEADER..).unwrap_or_default()) {
             let list = list?;
@@ -140,4 +147,77 @@ pub fn inner(payload: &[u8], kind: u16) -> Result<Option<Vec<u8>>, DecodeError> 
     let mut found =
         attributes(payload).filter(|one| one.as_ref().map_or(true, |one: &NlaBuffer<_>| one.kind() == kind));
     found.next().map(|one| one.map(|one| one.value().to_vec())).transpose()
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    const NESTED: u16 = 0x8000;
+    const ELEMENT: u16 = 1;
+
+    /// As the kernel writes one (`linux/netlink.h`): length, kind, value, up to a multiple of four bytes.
+    pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn nested(kind: u16, parts: &[Vec<u8>]) -> Vec<u8> {
+        attribute(kind | NESTED, &parts.concat())
+    }
+
+    fn page(elements: &[Vec<u8>]) -> Vec<u8> {
+        let header = vec![1, 0, 0, 7];
+        let names = [attribute(1, b"wgsub\0"), attribute(2, b"up4\0")].concat();
+        [header, names, nested(LIST_ELEMENTS, elements)].concat()
+    }
+
+    fn expression(name: &[u8], value: &[u8]) -> Vec<Vec<u8>> {
+        vec![attribute(EXPRESSION_NAME, name), nested(EXPRESSION_DATA, &[attribute(COUNTER_BYTES, value)])]
+    }
+
+    fn two() -> Vec<u8> {
+        let key = |last| nested(ELEMENT_KEY, &[attribute(DATA_VALUE, &[10, 9, 0, last])]);
+        let leased = vec![
+            key(2),
+            attribute(ELEMENT_EXPIRATION, &1_500_u64.to_be_bytes()),
+            nested(ELEMENT_EXPRESSION, &expression(b"counter\0", &77_u64.to_be_bytes())),
+        ];
+        let limit = nested(ELEMENT, &expression(b"limit\0", &5_u64.to_be_bytes()));
+        let counter = nested(ELEMENT, &expression(b"counter\0", &88_u64.to_be_bytes()));
+        let mapped = vec![
+            key(3),
+            nested(ELEMENT_DATA, &[attribute(DATA_VALUE, b"data")]),
+            nested(ELEMENT_EXPRESSIONS, &[limit, counter]),
+            attribute(99, b"of a newer kernel"),
+        ];
+        page(&[nested(ELEMENT, &leased), nested(ELEMENT, &mapped)])
+    }
+
+    #[test]
+    fn elements_are_read_with_their_time_and_their_counter() {
+        let Page(found) = Page::parse(&two()).unwrap();
+        let leased = Listed {
+            key: vec![10, 9, 0, 2],
+            expires_in: Some(Duration::from_millis(1_500)),
+            bytes: Some(77),
+            ..Listed::default()
+        };
+        let mapped = Listed { key: vec![10, 9, 0, 3], data: b"data".to_vec(), bytes: Some(88), ..Listed::default() };
+        assert_eq!(found, [leased, mapped]);
+        assert_eq!(Page::parse(&page(&[])).unwrap().0, []);
+    }
+
+    #[test]
+    fn a_page_that_is_cut_off_is_an_error_or_has_fewer_elements() {
+        let whole = two();
+        for end in 0..whole.len() {
+            assert!(
+                Page::parse(&whole[..end]).is_ok_and(|Page(found)| found.is_empty())
+                    || Page::parse(&whole[..end]).is_err()
+            );
+        }
+    }
 }

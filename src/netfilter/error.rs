@@ -18,10 +18,6 @@ pub enum Error {
     Kernel(netlink::Error),
     #[error("{0} did not end in time")]
     TooSlow(&'static str),
-    #[error("{0} printed more than makes sense")]
-    TooMuch(&'static str),
-    #[error("cannot read what nft lists")]
-    Unreadable(#[from] serde_json::Error),
     #[error("cannot run {program}")]
     Run { program: &'static str, source: io::Error },
 }

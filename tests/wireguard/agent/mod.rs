@@ -369,7 +369,8 @@ fn what_is_set_up_wrong_is_told_at_the_start() {
         std::fs::write(&file, config.replace("wan0", "eth7").replace("203.0.113.1", "203.0.113.9")).unwrap();
         done(Command::new("sh").args([
             "-c",
-            "nft 'add table ip others; add chain ip others forward { type filter hook forward priority 0; policy drop; }'",
+            "nft 'add table ip others; add chain ip others forward { type filter hook forward priority 0; policy drop; }'
+             sysctl -q -w net.ipv6.conf.all.forwarding=0",
         ]));
 
         let agent = control.start_agent();
@@ -377,6 +378,8 @@ fn what_is_set_up_wrong_is_told_at_the_start() {
         agent.says("none of this machine's");
         agent.says("another firewall drops forwarded packets");
         agent.says("no network interface eth7");
-        until("the service is told", async || control.troubles().contains("ip route show default")).await;
+        for trouble in ["ip route show default", "ip others forward", "not forward packets of IPv6"] {
+            until("the service is told", async || control.troubles().contains(trouble)).await;
+        }
     });
 }
