@@ -49,9 +49,16 @@ skip() {
   echo "SKIPPED: $1"
 }
 
+# Tests that said so themselves, such as those of tests/wireguard where the kernel allows no namespaces: how many, and why.
+skipped_tests() {
+  awk 'match($0, /SKIPPED [a-z0-9_:]+: /) { count[substr($0, RSTART + RLENGTH)]++ }
+    END { for (why in count) printf "%d tests, because %s\n", count[why], why }' "$test_log"
+}
+
 summary() {
   local counts="" skips=""
   if [[ -n $test_log ]]; then
+    mapfile -t -O "${#skipped[@]}" skipped < <(skipped_tests)
     counts="$(awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
       END { printf "; tests: %d passed, %d failed, %d ignored", passed, failed, ignored }' "$test_log")"
   fi
