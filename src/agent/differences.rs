@@ -114,6 +114,7 @@ pub fn stands(listing: &Listing, peers: &Peers) -> bool {
         addresses_of(peer).all(|address| {
             listing.forwards.binary_search(&forward(peer, address)).is_ok()
                 && listing.throttled.contains(&address) == peer.throttled
+                && listing.throttled_down.contains(&address) == peer.throttled
         })
     };
     let has_no_more = listing.forwards.len() == addresses && listing.leases.len() <= addresses;

@@ -18,7 +18,10 @@ pub struct Listing {
     pub traffic: BTreeMap<IpAddr, Traffic>,
     /// How many counters that is: one each way for each address.
     pub counters: usize,
+    /// From the customer.
     pub throttled: BTreeSet<IpAddr>,
+    /// To the customer.
+    pub throttled_down: BTreeSet<IpAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +41,7 @@ pub struct Traffic {
 }
 
 const COUNTED: [&str; 4] = ["up4", "up6", "down4", "down6"];
-const OTHERS: [&str; 6] = ["live4", "live6", "fwd4", "fwd6", "slow_up4", "slow_up6"];
+const OTHERS: [&str; 8] = ["live4", "live6", "fwd4", "fwd6", "slow_up4", "slow_up6", "slow_down4", "slow_down6"];
 
 impl Listing {
     pub async fn read() -> Result<Option<Self>, Error> {
@@ -65,6 +68,7 @@ impl Listing {
             "live" => self.leases.extend(elements.iter().filter_map(lease)),
             "fwd" => self.forwards.extend(elements.iter().filter_map(forward)),
             "slow_up" => self.throttled.extend(elements.iter().filter_map(|element| address(&element.key))),
+            "slow_down" => self.throttled_down.extend(elements.iter().filter_map(|element| address(&element.key))),
             "up" => self.count(elements, |traffic| &mut traffic.up),
             "down" => self.count(elements, |traffic| &mut traffic.down),
             _ => {}
@@ -100,4 +104,60 @@ fn port(bytes: &[u8]) -> Option<u16> {
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn element(key: &[u8]) -> Listed {
+        Listed { key: key.to_vec(), ..Listed::default() }
+    }
+
+    fn listing(set: &str, elements: &[Listed]) -> Listing {
+        let mut listing = Listing::default();
+        listing.take(set, elements);
+        listing
+    }
+
+    const ONE: [u8; 4] = [10, 9, 0, 2];
+
+    #[test]
+    fn a_lease_without_an_end_is_none() {
+        let leased = Listed { expires_in: Some(Duration::from_secs(3)), ..element(&ONE) };
+        let found = listing("live4", &[leased, element(&[10, 9, 0, 3])]).leases;
+        assert_eq!(found, BTreeMap::from([(IpAddr::from(ONE), Duration::from_secs(3))]));
+    }
+
+    #[test]
+    fn a_forward_is_read_from_ports_that_begin_at_multiples_of_four() {
+        let key = [6, 0, 0, 0, 0x88, 0xba, 0, 0];
+        let to = |address: &[u8]| [address, &[0x26, 0x07, 0, 0][..]].concat();
+        let address6 = [0xfd, 0x66, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+        for (set, address) in [("fwd4", IpAddr::from(ONE)), ("fwd6", IpAddr::from(address6))] {
+            let octets: &[u8] = if set == "fwd4" { &ONE } else { &address6 };
+            let found = listing(set, &[Listed { data: to(octets), ..element(&key) }]).forwards;
+            assert_eq!(found, [Forward { public_port: 35_002, address, target_port: 9_735 }]);
+        }
+        for (key, data) in [(&key[..3], to(&ONE)), (&key[..], to(&ONE[..3])), (&key[..], vec![])] {
+            assert_eq!(listing("fwd4", &[Listed { data, ..element(key) }]).forwards, []);
+        }
+    }
+
+    #[test]
+    fn counters_of_both_ways_belong_to_one_customer() {
+        let counted = |bytes| Listed { bytes: Some(bytes), ..element(&ONE) };
+        let mut found = listing("up4", &[counted(5), element(&[10, 9, 0, 3])]);
+        found.take("down4", &[counted(7)]);
+        assert_eq!(found.traffic, BTreeMap::from([(IpAddr::from(ONE), Traffic { up: 5, down: 7 })]));
+        assert_eq!(found.counters, 2);
+    }
+
+    #[test]
+    fn the_two_throttles_are_told_apart() {
+        let up = listing("slow_up4", &[element(&ONE)]);
+        let down = listing("slow_down4", &[element(&ONE)]);
+        assert!(up.throttled.contains(&IpAddr::from(ONE)) && up.throttled_down.is_empty());
+        assert!(down.throttled_down.contains(&IpAddr::from(ONE)) && down.throttled.is_empty());
+    }
 }

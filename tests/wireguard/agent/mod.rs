@@ -79,6 +79,7 @@ fn a_server_that_was_disturbed_is_mended_in_place() {
             "nft delete element inet wgsub fwd6 '{ tcp . 35002 }'",
             "nft delete element inet wgsub up4 '{ 10.9.0.2 }'",
             "nft add element inet wgsub slow_up4 '{ 10.9.0.2 }'",
+            "nft add element inet wgsub slow_down6 '{ fd66::2 }'",
             "nft delete table inet wgsub",
             // What nobody would miss: sets and leases stay.
             "nft flush chain inet wgsub pre",
