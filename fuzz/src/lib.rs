@@ -13,6 +13,7 @@ use prost::Message;
 use wiretoll::app::place_order::Customer;
 use wiretoll::config::{Config, EgressRules};
 use wiretoll::domain::bolt11::{Expected, Invoice};
+use wiretoll::domain::desired::{Change, Report, Update};
 use wiretoll::domain::instance_key::Keyring;
 use wiretoll::domain::keys::{PresharedKey, PublicKey};
 use wiretoll::domain::lightning::{Network, NodeId, PaymentHash};
@@ -34,13 +35,16 @@ use wiretoll::http::tools::ping::PingRequest;
 use wiretoll::lnd::macaroon::Macaroon;
 use wiretoll::lnd::{GraphNode, InvoicePage, InvoiceState, NodeInfo, NodeInvoice, Settled};
 use wiretoll::lnd_proto::lnrpc;
+use wiretoll::netfilter::Page;
 use wiretoll::rates;
+use wiretoll::wireguard::interface::Answer;
 
 /// A parser under test: whether it accepted the bytes.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of its program and of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 14] = [
+    ("agent_messages", agent_messages),
     ("bolt11", bolt11),
     ("configuration", configuration),
     ("forwarded_for", forwarded_for),
@@ -48,15 +52,39 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("keys", keys),
     ("lnd_answers", lnd_answers),
     ("macaroon", macaroon),
+    ("netfilter_lists", netfilter_lists),
     ("node_sockets", node_sockets),
     ("nostr_event", nostr_event),
     ("prices", prices),
     ("urls", urls),
+    ("wireguard_daemon", wireguard_daemon),
 ];
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 /// No message repeats more of what it refuses than one string within the bounds, escaped.
 const LONGEST_MESSAGE: usize = 8 * MAX_STRING;
+
+/// The first byte chooses who speaks; the rest is what an agent reports, or what it is told. It survives its own JSON; a
+/// snapshot that is taken for whole is not one any more without its last peer.
+pub fn agent_messages(data: &[u8]) -> bool {
+    let Some((who, text)) = data.split_first() else { return false };
+    if who % 2 == 0 {
+        let Ok(report) = serde_json::from_slice::<Report>(text) else { return false };
+        assert_eq!(serde_json::from_slice::<Report>(&serde_json::to_vec(&report).unwrap()).unwrap(), report);
+        return true;
+    }
+    let Ok(update) = serde_json::from_slice::<Update>(text) else { return false };
+    assert_eq!(serde_json::from_slice::<Update>(&serde_json::to_vec(&update).unwrap()).unwrap(), update);
+    let Change::Snapshot(snapshot) = update.change else { return true };
+    let mut cut = snapshot.clone();
+    if snapshot.checked().is_err() {
+        return false;
+    }
+    if cut.desired.peers.pop_last().is_some() {
+        assert!(cut.checked().is_err());
+    }
+    true
+}
 
 /// An invoice is what its text says, and passes for nothing else.
 pub fn bolt11(data: &[u8]) -> bool {
@@ -218,6 +246,14 @@ pub fn macaroon(data: &[u8]) -> bool {
     true
 }
 
+/// A message of the kernel's about a set: no more is read out of it than there is in it.
+pub fn netfilter_lists(data: &[u8]) -> bool {
+    let Ok(Page(elements)) = Page::parse(data) else { return false };
+    let read: usize = elements.iter().map(|element| element.key.len() + element.data.len()).sum();
+    assert!(read <= data.len());
+    !elements.is_empty()
+}
+
 /// A node's key and address are written back as they were read, and begin no second line.
 pub fn node_sockets(data: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(data) else { return false };
@@ -285,6 +321,20 @@ pub fn nostr_event(data: &[u8]) -> bool {
     let other_body = Asked { body: Some(BodyHash::of(b"{}")), ..asked };
     for other in [other_time, other_method, other_target, other_body] {
         assert!(signed.verify(&other).is_err(), "{other:?}");
+    }
+    true
+}
+
+/// What a WireGuard daemon says of its interface: nobody's handshake is one of 1970, and each peer has a line.
+pub fn wireguard_daemon(data: &[u8]) -> bool {
+    let mut answer = Answer::default();
+    if !answer.read(data).is_ok_and(|is_whole| is_whole) {
+        return false;
+    }
+    let Ok(device) = answer.finish("list the peers") else { return false };
+    assert!(device.peers.len() <= data.split(|byte| *byte == b'\n').count());
+    for peer in &device.peers {
+        assert!(peer.last_handshake.is_none_or(|at| at >= Timestamp::from_seconds(1_000_000_000)), "{peer:?}");
     }
     true
 }

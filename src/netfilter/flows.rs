@@ -71,3 +71,45 @@ fn names_it(attribute: &ConntrackAttribute) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::DefaultNla;
+
+    use super::*;
+
+    fn tuple(source: &str, destination: &str) -> Vec<Tuple> {
+        let ends = [
+            IPTuple::SourceAddress(source.parse().unwrap()),
+            IPTuple::DestinationAddress(destination.parse().unwrap()),
+        ];
+        vec![Tuple::Ip(ends.to_vec())]
+    }
+
+    /// A visitor who dialled a public port that leads to this customer.
+    fn visit(customer: &str) -> Vec<ConntrackAttribute> {
+        vec![
+            ConntrackAttribute::CtaTupleOrig(tuple("198.51.100.7", "203.0.113.1")),
+            ConntrackAttribute::CtaTupleReply(tuple(customer, "198.51.100.7")),
+            ConntrackAttribute::Other(DefaultNla::new(ID, vec![0, 0, 0, 1])),
+            ConntrackAttribute::Other(DefaultNla::new(3, vec![0, 0, 0, 8])),
+        ]
+    }
+
+    #[test]
+    fn a_flow_is_a_customer_s_who_dialled_or_was_dialled() {
+        let of = |flow: &[ConntrackAttribute], address: &str| is_of(flow, &BTreeSet::from([address.parse().unwrap()]));
+        assert!(of(&visit("10.9.0.2"), "10.9.0.2") && !of(&visit("10.9.0.2"), "10.9.0.3"));
+        let own = [ConntrackAttribute::CtaTupleOrig(tuple("fd66::2", "2001:db8::1"))];
+        assert!(of(&own, "fd66::2") && !of(&own, "2001:db8::1"), "whom they talk to is not theirs alone");
+    }
+
+    #[test]
+    fn a_flow_is_named_by_its_ends_and_its_number() {
+        let named: Vec<ConntrackAttribute> = visit("10.9.0.2").into_iter().filter(names_it).collect();
+        let [ConntrackAttribute::CtaTupleOrig(_), ConntrackAttribute::Other(id)] = &named[..] else {
+            panic!("{named:?}")
+        };
+        assert_eq!(id.kind(), ID);
+    }
+}

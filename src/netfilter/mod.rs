@@ -11,6 +11,7 @@ use crate::config::Egress;
 use crate::domain::interface_name::InterfaceName;
 
 use child::Program;
+pub use dump::{Listed, Page};
 use elements::Change;
 pub use elements::LONGEST_LEASE;
 pub use error::Error;

@@ -54,3 +54,24 @@ impl NetlinkDeserializable for Listed {
         Ok(Self(payload.get(HEADER..).unwrap_or_default().to_vec()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netfilter::dump::tests::attribute;
+
+    fn listed(generation: u8, table: &[u8]) -> Listed {
+        let payload = [vec![1, 0, 0, generation], attribute(TABLE_NAME, table), attribute(3, b"pre\0")].concat();
+        Listed::deserialize(&NetlinkHeader::default(), &payload).unwrap()
+    }
+
+    #[test]
+    fn our_rules_are_told_from_others_whatever_changed_elsewhere() {
+        assert!(listed(1, b"wgsub\0").is_ours());
+        assert_eq!(listed(1, b"wgsub\0"), listed(2, b"wgsub\0"), "the count of all tables' changes is left out");
+        for other in [&b"wgsub2\0"[..], b"wgsu\0", b"filter\0", b"\0", b""] {
+            assert!(!listed(1, other).is_ours(), "{other:?}");
+        }
+        assert!(!Listed(Vec::new()).is_ours() && !Listed(vec![9, 0, 1]).is_ours());
+    }
+}

@@ -97,3 +97,66 @@ const fn port(port: u16) -> [u8; 4] {
 fn millis(lease: Duration) -> u64 {
     u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use netlink_packet_netfilter::NetfilterMessageInner;
+
+    use super::*;
+    use crate::netfilter::{Customer, CustomerChange};
+
+    fn customer(n: u16) -> Customer {
+        Customer {
+            address: Ipv4Addr::from_bits(Ipv4Addr::new(10, 9, 0, 2).to_bits() + u32::from(n)),
+            address6: None,
+            public_port: 20_000 + n,
+            target_port: 9_735,
+            lease: Some(Duration::from_millis(1_500)),
+            throttled: false,
+        }
+    }
+
+    fn sizes(customers: u16) -> Vec<usize> {
+        let changes: Vec<_> = (0..customers).map(|n| CustomerChange::Add(customer(n))).collect();
+        let lists = lists(&Change::of(&changes)).into_iter();
+        lists.map(|(message, _)| elements_of(&message)).collect()
+    }
+
+    fn elements_of(message: &NetfilterMessage) -> usize {
+        let NetfilterMessageInner::NfTables(NfTablesMessage::NewSetElement(list)) = &message.inner else {
+            panic!("{message:?}")
+        };
+        let elements = list.attributes.iter().map(|attribute| match attribute {
+            SetElementList::Elements(elements) => elements.len(),
+            _ => 0,
+        });
+        elements.sum()
+    }
+
+    #[test]
+    fn a_list_is_no_longer_than_its_length_can_say() {
+        // Forward, lease and two counters.
+        assert_eq!(sizes(1_000), [1_000; 4]);
+        assert_eq!(sizes(1_001), [1_000, 1, 1_000, 1, 1_000, 1, 1_000, 1]);
+        assert!(sizes(0).is_empty());
+    }
+
+    #[test]
+    fn a_forward_is_written_in_parts_of_four_bytes_and_taken_away_by_its_key() {
+        let forward = Forward { public_port: 35_002, address: [10, 9, 0, 2].into(), target_port: 9_735 };
+        let key = SetElementAttribute::Key(DataAttribute::Value(vec![6, 0, 0, 0, 0x88, 0xba, 0, 0]));
+        let to = SetElementAttribute::Data(DataAttribute::Value(vec![10, 9, 0, 2, 0x26, 0x07, 0, 0]));
+        assert_eq!(attributes(Verb::Add, &Element::Forward(forward)), [key.clone(), to]);
+        assert_eq!(attributes(Verb::Delete, &Element::Forward(forward)), [key]);
+    }
+
+    #[test]
+    fn a_lease_has_its_time_where_it_is_given_only() {
+        let lease = Element::Address { address: [10, 9, 0, 2].into(), timeout: Some(Duration::from_millis(1_500)) };
+        let key = SetElementAttribute::Key(DataAttribute::Value(vec![10, 9, 0, 2]));
+        assert_eq!(attributes(Verb::Add, &lease), [key.clone(), SetElementAttribute::Timeout(1_500)]);
+        assert_eq!(attributes(Verb::Delete, &lease), [key]);
+    }
+}

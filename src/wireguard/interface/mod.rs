@@ -11,10 +11,11 @@ use crate::domain::interface_name::InterfaceName;
 use crate::domain::keys::PrivateKey;
 use crate::domain::peer_diff::{PeerChange, PeerStatus};
 
-use device::Device;
+pub use device::Device;
 pub use error::Error;
 use kernel::Kernel;
 use link::{Link, Links};
+pub use text::Answer;
 use userspace::{Userspace, socket_path};
 
 mod device;

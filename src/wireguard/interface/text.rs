@@ -68,7 +68,7 @@ fn push(request: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 /// What a daemon has said so far.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Answer {
     device: Device,
     errno: Option<i32>,
