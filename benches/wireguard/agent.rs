@@ -1,7 +1,7 @@
 //! An agent that starts from its file with 10,000 peers and nobody to ask: until everything stands.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -9,9 +9,14 @@ use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 use wiretoll::agent::key::KeyFile;
+use wiretoll::clock::Clock;
 use wiretoll::domain::desired::{Desired, DesiredPeer, Terms};
+use wiretoll::domain::interface_name::InterfaceName;
 use wiretoll::domain::keys::{PresharedKey, PrivateKey};
-use wiretoll::domain::time::Timestamp;
+use wiretoll::domain::peer_diff::{PeerConfig, diff};
+use wiretoll::domain::time::DAY;
+use wiretoll::netfilter;
+use wiretoll::wireguard::interface::Interface;
 
 use super::device::Device;
 use super::figures::{Figures, Target, median, timed};
@@ -25,7 +30,7 @@ const FOLDER: &str = "/run/boot";
 pub async fn measure(figures: &mut Figures) {
     std::fs::create_dir_all(FOLDER).expect("a folder");
     std::fs::write(format!("{FOLDER}/wiretoll.toml"), config(FOLDER, INTERFACE)).expect("a file");
-    let (mut whole, mut by_hand) = (vec![], vec![]);
+    let (mut whole, mut by_hand, mut looked, mut looked_by_hand) = (vec![], vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
         std::fs::write(format!("{FOLDER}/state.json"), state()).expect("a file");
         let device = Device::make(INTERFACE);
@@ -35,6 +40,8 @@ pub async fn measure(figures: &mut Figures) {
         whole.push(began.elapsed());
         agent.kill().expect("killed");
         agent.wait().expect("ended");
+        looked.push(timed(look()).await.0);
+        looked_by_hand.push(timed(async { look_by_hand() }).await.0);
         let dump = Command::new("wg").args(["showconf", INTERFACE]).output().expect("wg");
         std::fs::write("/run/boot.conf", &dump.stdout).expect("a file");
         let ruleset = Command::new("nft").args(["list", "table", "inet", "wgsub"]).output().expect("nft");
@@ -48,6 +55,33 @@ pub async fn measure(figures: &mut Figures) {
     }
     let name = "10,000 peers, forwards and leases restored by the agent, beside `wg setconf` and `nft -f`";
     figures.times(name, median(whole), median(by_hand), &Target::Within(1_000.0));
+    let name = "10,000 customers' server looked at as a whole, beside `wg show dump` and `nft -j list`";
+    figures.times(name, median(looked), median(looked_by_hand), &Target::AtMost(1.0));
+}
+
+/// What an agent reads every five minutes, and compares with what is to stand.
+async fn look() {
+    let mut interface = Interface::new(InterfaceName::parse(INTERFACE).expect("a name"));
+    let peers: Vec<PeerConfig> = (0..PEERS).map(peer).map(|peer| config_of(&peer)).collect();
+    let found = interface.dump().await.expect("read");
+    let own = PrivateKey::from_random([1; 32]).public_key();
+    assert!(diff(&peers, &found, &own).expect("peers that can be").is_empty());
+    assert_eq!(netfilter::list().await.expect("listed").expect("a table").forwards.len(), PEERS as usize);
+    assert!(netfilter::rules().await.expect("listed").is_some());
+}
+
+fn look_by_hand() {
+    wg(&["show", INTERFACE, "dump"]);
+    let listed = Command::new("nft").args(["-j", "list", "table", "inet", "wgsub"]).output();
+    assert!(listed.is_ok_and(|listed| listed.status.success()));
+}
+
+fn config_of(peer: &DesiredPeer) -> PeerConfig {
+    PeerConfig {
+        public_key: peer.public_key,
+        preshared_key: Some(peer.preshared_key.clone()),
+        allowed_ips: vec![IpAddr::from(peer.address).into()],
+    }
 }
 
 fn by_hand_once() {
@@ -90,7 +124,7 @@ fn state() -> String {
     });
     let terms = Terms { listen_port: 51_999, network: "10.64.0.0/16".parse().expect("a network"), network6: None };
     let desired = Desired { epoch: Uuid::from_u128(1), revision: 1, terms, peers: peers.collect() };
-    json!({ "server_key": KeyFile::new(Path::new(FOLDER)).load_or_make().expect("a key").public_key(), "desired": desired, "withheld": [], "seen_at": 1_000, "counter_run": Uuid::from_u128(2) }).to_string()
+    json!({ "server_key": KeyFile::new(Path::new(FOLDER)).load_or_make().expect("a key").public_key(), "desired": desired, "withheld": [], "seen_at": Clock::System.now().millis(), "counter_run": Uuid::from_u128(2) }).to_string()
 }
 
 fn peer(n: u32) -> DesiredPeer {
@@ -102,7 +136,7 @@ fn peer(n: u32) -> DesiredPeer {
         address6: None,
         public_port: u16::try_from(20_000 + n).expect("a port"),
         target_port: 9_735,
-        traffic_until: Some(Timestamp::from_millis(1_000_000_000)),
+        traffic_until: Some(Clock::System.now().plus_millis(30 * DAY)),
         throttled: false,
     }
 }

@@ -1,22 +1,30 @@
 //! A claim on a server that an agent keeps: from its request until forward, lease and peer stand, and until that is known to
-//! the service and so to the customer; and the same claim where nobody keeps the server. The floor is `wg set` by hand.
+//! the service and so to the customer; and the same claim where nobody keeps the server. The floor is `wg set` by hand. All of
+//! it on an empty server, and on one that has 10,000 customers already.
 
 use std::io::{BufRead as _, BufReader};
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use reqwest::Client;
 use serde_json::{Value, json};
+use sqlx::any::install_default_drivers;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 use tokio::time::Instant;
+use wiretoll::domain::instance_key::Keyring;
 use wiretoll::domain::keys::PrivateKey;
 
 use super::agent::{config, start, until};
 use super::device::Device;
 use super::figures::{Figures, Target, median, timed};
 use super::peers::{bytes, wg};
+use super::sales::sales;
 
 const CLAIMS: u32 = 60;
+const SOLD: Range<u16> = 1_000..11_000;
+const FULL: &str = "a server with 10,000";
 const FOLDER: &str = "/run/shop";
 const INTERFACE: &str = "wgshop";
 const BY_HAND: &str = "wgset";
@@ -43,6 +51,12 @@ pub async fn measure(figures: &mut Figures) {
     std::fs::create_dir_all(FOLDER).expect("a folder");
     let _devices = [INTERFACE, BY_HAND].map(Device::make);
     let (shop, _programs) = open().await;
+    claims_onto("an empty server", &shop, figures).await;
+    shop.fill().await;
+    claims_onto(FULL, &shop, figures).await;
+}
+
+async fn claims_onto(what: &str, shop: &Shop, figures: &mut Figures) {
     let (mut installed, mut known, mut unkept, mut by_hand) = (vec![], vec![], vec![], vec![]);
     for n in 0..CLAIMS {
         unkept.push(shop.claim("us-east").await.1);
@@ -56,9 +70,11 @@ pub async fn measure(figures: &mut Figures) {
         by_hand.push(timed(set).await.0);
     }
     let (by_hand, unkept) = (median(by_hand), median(unkept));
-    figures.times("a claim's request to installed, beside `wg set`", median(installed), by_hand, &Target::MoreBy(1.0));
-    figures.times("a claim's request to known and answered, beside `wg set`", median(known), by_hand, &Target::None);
-    figures.times("a claim where nobody keeps the server, beside `wg set`", unkept, by_hand, &Target::None);
+    let target = if what == FULL { Target::None } else { Target::MoreBy(1.0) };
+    let name = |part: &str| format!("a claim onto {what}: {part}, beside `wg set`");
+    figures.times(name("its request to installed"), median(installed), by_hand, &target);
+    figures.times(name("its request to known and answered"), median(known), by_hand, &Target::None);
+    figures.times(name("the same where nobody keeps the server"), unkept, by_hand, &Target::None);
 }
 
 /// Node, service and agent.
@@ -84,7 +100,8 @@ async fn open() -> (Shop, [Program; 3]) {
         1,
     );
     // The lab's own interface has the usual port.
-    let shop = shop.replacen("pool = ", "port = 51999\npool = ", 1);
+    let large = "port = 51999\nfirst_port = 20000\npool = \"10.64.0.0/18\"";
+    let shop = shop.replacen("pool = \"10.9.0.0/24\"", large, 1);
     let limits = "[service]\nlisten = \"127.0.0.1:8080\"\n[limits]\nopen_orders = 1000\n\
         [limits.create]\nburst = 1000\n[limits.claim]\nburst = 1000\n";
     let text = format!("{shop}\n{limits}{}", config(FOLDER, INTERFACE));
@@ -149,6 +166,27 @@ impl Shop {
         let (time, claimed) = timed(self.post("subscription/claim", &json!({ "paymentHash": hash }))).await;
         assert_eq!(claimed["isProvisioned"], true, "{claimed}");
         (began, time)
+    }
+
+    /// On the server, and on the interface that is kept by hand.
+    async fn fill(&self) {
+        let keys = std::fs::read_to_string(format!("{FOLDER}/instance.key")).expect("keys");
+        let sql = sales("eu-de", SOLD, &Keyring::parse(&keys).expect("keys"));
+        install_default_drivers();
+        let mut database = AnyConnection::connect(&format!("sqlite://{FOLDER}/wiretoll.db")).await.expect("a database");
+        let sql = format!("PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE; {sql}; COMMIT;");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut database).await.expect("sold");
+        let shown = |words: &[&str]| {
+            let output = Command::new("wg").args(words).output().expect("wg");
+            String::from_utf8(output.stdout).expect("text")
+        };
+        while shown(&["show", INTERFACE, "peers"]).lines().count() < SOLD.len() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let conf = shown(&["showconf", INTERFACE]);
+        let lines: Vec<&str> = conf.lines().filter(|line| !line.starts_with("ListenPort")).collect();
+        std::fs::write("/run/full.conf", lines.join("\n")).expect("a file");
+        wg(&["setconf", BY_HAND, "/run/full.conf"]);
     }
 
     async fn post(&self, path: &str, body: &Value) -> Value {

@@ -17,13 +17,15 @@ const LAPSES: u16 = 1_000;
 /// Of which each costs two processes by hand; so fewer of them, and times ten.
 const BY_HAND: u16 = 100;
 const FLOWS: &str = "/run/flows";
+const REMOVALS: &str = "/run/removals.nft";
 
 pub async fn measure(figures: &mut Figures) {
     let customers: Vec<Customer> = (0..CUSTOMERS).map(customer).collect();
     let (lapsing, _) = customers.split_at(usize::from(LAPSES));
     let removals: Vec<_> = lapsing.iter().cloned().map(CustomerChange::Remove).collect();
     let addresses = lapsing.iter().map(|customer| IpAddr::V4(customer.address)).collect();
-    let (mut removed, mut flushed, mut flushed_by_hand) = (vec![], vec![], vec![]);
+    let (mut removed, mut removed_by_hand, mut flushed, mut flushed_by_hand) = (vec![], vec![], vec![], vec![]);
+    std::fs::write(REMOVALS, removals_by_hand(lapsing)).expect("a file");
     let (mut counted, mut listed, mut listed_by_hand) = (vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
         netfilter::replace(&firewall(), &customers).await.expect("replaced");
@@ -31,6 +33,8 @@ pub async fn measure(figures: &mut Figures) {
         listed.push(timed(async { netfilter::list().await.expect("listed") }).await.0);
         listed_by_hand.push(timed(async { done("nft", &["-j", "list", "table", "inet", "wgsub"]) }).await.0);
         removed.push(timed(async { netfilter::change(&removals).await.expect("removed") }).await.0);
+        netfilter::replace(&firewall(), &customers).await.expect("replaced");
+        removed_by_hand.push(timed(async { done("nft", &["-f", REMOVALS]) }).await.0);
         make_flows(0..LAPSES);
         flushed.push(timed(async { netfilter::flush_flows(&addresses).await.expect("flushed") }).await.0);
         make_flows(0..BY_HAND);
@@ -42,8 +46,15 @@ pub async fn measure(figures: &mut Figures) {
     figures.times("10,000 customers' firewall read, beside `nft -j list`", listed, by_hand, &Target::None);
     let by_hand = median(flushed_by_hand);
     figures.times("1,000 addresses' flows forgotten, beside `conntrack -D`", median(flushed), by_hand, &Target::None);
-    let name = "1,000 of 10,000 customers taken out of the firewall, beside `nft` for one";
-    figures.times(name, median(removed), one_by_hand(), &Target::None);
+    let name = "1,000 of 10,000 customers taken out of the firewall, beside `nft -f`";
+    figures.times(name, median(removed), median(removed_by_hand), &Target::None);
+}
+
+fn removals_by_hand(customers: &[Customer]) -> String {
+    let list = |element: fn(&Customer) -> String| customers.iter().map(element).collect::<Vec<_>>().join(", ");
+    let (addresses, ports) = (list(|one| one.address.to_string()), list(|one| format!("tcp . {}", one.public_port)));
+    let sets = [("live4", &addresses), ("up4", &addresses), ("down4", &addresses), ("fwd4", &ports)];
+    sets.map(|(set, elements)| format!("delete element inet wgsub {set} {{ {elements} }}\n")).concat()
 }
 
 fn customer(n: u16) -> Customer {
@@ -82,12 +93,6 @@ fn flush_by_hand(n: u16) {
         let arguments = ["-D", "-f", "ipv4", end, &address(n).to_string()];
         let _ = Command::new("conntrack").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
-}
-
-fn one_by_hand() -> Duration {
-    let began = tokio::time::Instant::now();
-    done("nft", &["add", "table", "inet", "byhand"]);
-    began.elapsed()
 }
 
 fn done(program: &str, arguments: &[&str]) {

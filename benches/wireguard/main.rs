@@ -25,6 +25,8 @@ mod figures;
 mod lab;
 mod lapses;
 mod peers;
+#[path = "../../tests/wireguard/story/sales.rs"]
+mod sales;
 mod throughput;
 
 use std::process::ExitCode;

@@ -1,13 +1,10 @@
 //! The shop's database as another program meets it: for what only an operator or the passing of months would do.
 
-use sha2::{Digest as _, Sha256};
 use sqlx::any::install_default_drivers;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
-use uuid::Uuid;
-use wiretoll::clock::Clock;
 use wiretoll::domain::instance_key::Keyring;
-use wiretoll::domain::keys::PrivateKey;
 
+use super::sales::sales;
 use super::shop::Shop;
 
 impl Shop {
@@ -62,35 +59,6 @@ impl Shop {
     /// Rows as so many claims would have left them, in the slots from 100 on.
     pub async fn sell_to_many(&self, count: u16) {
         let keyring = Keyring::parse(&std::fs::read_to_string(self.path("instance.key")).unwrap()).unwrap();
-        let rows: Vec<String> = (100..100 + count).map(|slot| rows_of(slot, &keyring)).collect();
-        self.run(&format!(
-            "{}; UPDATE servers SET peer_revision = peer_revision + 1, slots_held = slots_held + {count}; \
-             UPDATE peers SET revision = (SELECT peer_revision FROM servers) WHERE slot >= 100",
-            rows.join("; ")
-        ))
-        .await;
+        self.run(&sales("eu-de", 100..100 + count, &keyring)).await;
     }
-}
-
-/// Its preshared key is sealed as the service does it.
-fn rows_of(slot: u16, keyring: &Keyring) -> String {
-    let id = Uuid::from_u128(slot.into());
-    let secret = Sha256::digest(slot.to_be_bytes());
-    let key = PrivateKey::from_random(secret.into()).public_key();
-    let instance_key = keyring.get(keyring.current()).unwrap();
-    let nonce = wiretoll::random::bytes().unwrap();
-    let sealed = hex::encode(instance_key.seal(&format!("preshared key of {key}"), &secret, nonce).unwrap());
-    let key_id = keyring.current().0;
-    let end = Clock::System.now().millis() + 3_600_000;
-    format!(
-        "INSERT INTO orders (id, key_id, kind, rail, server_id, requires_claim_token, months, state, paid_at, \
-         closed_at, created_at, revision) VALUES ('{id}', {key_id}, 'new', 'card', 'eu-de', 0, 1, 'paid', 1, 1, 1, 1); \
-         INSERT INTO subscriptions (id, founded_by, server_id, ends_at, standing, created_at, revision) \
-         VALUES ('{id}', '{id}', 'eu-de', {end}, 'held', 1, 1); \
-         UPDATE orders SET subscription_id = '{id}' WHERE id = '{id}'; \
-         INSERT INTO peers (id, server_id, slot, holder_kind, holder_id, public_key, key_id, sealed_preshared_key, \
-         generation, created_at) VALUES ('{id}', 'eu-de', {slot}, 'subscription', '{id}', '{key}', {key_id}, \
-         X'{sealed}', 1, 1); \
-         UPDATE slots SET peer_id = '{id}' WHERE n = {slot}"
-    )
 }

@@ -7,6 +7,7 @@ mod database;
 mod faults;
 mod key;
 mod purchase;
+mod sales;
 mod shop;
 mod standing;
 
