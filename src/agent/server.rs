@@ -250,6 +250,7 @@ impl Server {
         self.counter_run = new_run()?;
         self.rules = netfilter::rules().await?;
         standing?;
+        self.interface.bring_up(&settings).await?;
         crash_point!("rebuild.peers");
         self.flush().await?;
         crash_point!("rebuild.flows");
@@ -257,7 +258,7 @@ impl Server {
     }
 
     async fn stand(&mut self, settings: &Settings, peers: &Peers) -> Result<(), ServerError> {
-        self.interface.ensure(settings).await?;
+        self.interface.prepare(settings).await?;
         crash_point!("rebuild.interface");
         self.set_peers(peers).await
     }

@@ -97,17 +97,18 @@ fn listed(place: Place, what: &[&str]) -> String {
 }
 
 #[test]
-fn ensuring_twice_changes_nothing_and_other_settings_are_taken_over() {
+fn raising_it_twice_changes_nothing_and_other_settings_are_taken_over() {
     lab::run(async |mut lab: Lab| {
         lab.set_peers(&[lab.a.config()]).await;
         assert!(lab.a.pings(lab.a.address.into(), GATEWAY.into()));
         let before = lab.interface.dump().await.unwrap();
-        lab.interface.ensure(&lab.settings()).await.unwrap();
+        let settings = lab.settings();
+        lab::raise(&mut lab.interface, &settings).await.unwrap();
         assert_eq!(lab.interface.dump().await.unwrap()[0].last_handshake, before[0].last_handshake);
 
         let addresses = ["10.9.0.1/24", "10.9.1.1/32", "fd67::1/64"].map(|net| net.parse().unwrap()).to_vec();
-        let settings = Settings { addresses, mtu: 1_380, listen_port: 51_821, ..lab.settings() };
-        lab.interface.ensure(&settings).await.unwrap();
+        let settings = Settings { addresses, mtu: 1_380, listen_port: 51_821, ..settings };
+        lab::raise(&mut lab.interface, &settings).await.unwrap();
 
         let shown = listed(Place::Server, &["ip", "-o", "addr", "show", "dev", "wg0", "scope", "global"]);
         let mut nets: Vec<&str> = shown.lines().filter_map(|line| line.split_whitespace().nth(3)).collect();
@@ -125,17 +126,18 @@ fn ensuring_twice_changes_nothing_and_other_settings_are_taken_over() {
 fn a_taken_port_a_dead_daemon_and_a_wrong_interface_are_told() {
     lab::run(async |mut lab: Lab| {
         let _other = std::net::UdpSocket::bind("0.0.0.0:51900").unwrap();
-        let settings = Settings { listen_port: 51_900, ..lab.settings() };
-        let error = lab.interface.ensure(&settings).await.unwrap_err();
+        let settings = lab.settings();
+        let taken = Settings { listen_port: 51_900, ..settings.clone() };
+        let error = lab::raise(&mut lab.interface, &taken).await.unwrap_err();
         assert!(matches!(error, Error::PortTaken(51_900)), "{error}");
-        lab.interface.ensure(&lab.settings()).await.unwrap();
+        lab::raise(&mut lab.interface, &settings).await.unwrap();
 
         let mut veth = Interface::new(InterfaceName::parse("wan0").unwrap());
-        let error = veth.ensure(&lab.settings()).await.unwrap_err();
+        let error = veth.prepare(&settings).await.unwrap_err();
         assert!(matches!(error, Error::NotWireguard(_) | Error::NoWireguard { .. }), "{error}");
         if !lab::kernel_has_wireguard() {
             lab.stop_daemon();
-            for error in [lab.interface.dump().await.err(), lab.interface.ensure(&lab.settings()).await.err()] {
+            for error in [lab.interface.dump().await.err(), lab::raise(&mut lab.interface, &settings).await.err()] {
                 let said = error.unwrap().to_string();
                 assert!(said.contains("wireguard-go wg0") && said.contains("/var/run/wireguard/wg0.sock"), "{said}");
             }

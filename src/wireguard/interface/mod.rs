@@ -51,16 +51,22 @@ impl Interface {
         Self { name }
     }
 
-    /// Makes the interface where the kernel can, and gives it its key, port, addresses and MTU; then it is up.
-    /// What is already so stays untouched, peers and sessions above all.
-    pub async fn ensure(&mut self, settings: &Settings) -> Result<(), Error> {
+    /// Makes the interface where the kernel can, and gives it its key, port and addresses; a new one is not up yet. What
+    /// is already so stays untouched, peers and sessions above all.
+    pub async fn prepare(&mut self, settings: &Settings) -> Result<(), Error> {
         let mut links = Links::open()?;
         let (mut backend, link) = self.backend_and_link(&mut links).await?;
         let device = backend.read().await?;
         if !device.has_private_key(&settings.private_key) || device.listen_port != settings.listen_port {
             backend.configure(settings).await?;
         }
-        links.set_addresses(&link, &settings.addresses).await?;
+        links.set_addresses(&link, &settings.addresses).await
+    }
+
+    /// Opens its port to those who are its peers by now: whoever dials before tries again only after five seconds.
+    pub async fn bring_up(&mut self, settings: &Settings) -> Result<(), Error> {
+        let mut links = Links::open()?;
+        let (mut backend, link) = self.backend_and_link(&mut links).await?;
         match links.bring_up(&link, settings.mtu).await {
             Err(error) if error.is(Errno::ADDRINUSE) => return Err(Error::PortTaken(settings.listen_port)),
             done => done?,

@@ -22,7 +22,7 @@ use wiretoll::domain::interface_name::InterfaceName;
 use wiretoll::domain::keys::{PresharedKey, PrivateKey};
 use wiretoll::domain::peer_diff::{PeerConfig, PeerStatus, diff};
 use wiretoll::netfilter::{Customer, Firewall};
-use wiretoll::wireguard::interface::{Interface, Settings};
+use wiretoll::wireguard::interface::{Error, Interface, Settings};
 
 pub use line::{Echo, Line, dial};
 pub use place::{Daemon, Place, done};
@@ -151,7 +151,8 @@ impl Lab {
             b: node(Place::B, 3),
             daemons,
         };
-        lab.interface.ensure(&lab.settings()).await.unwrap();
+        let settings = lab.settings();
+        raise(&mut lab.interface, &settings).await.unwrap();
         for node in [&lab.a, &lab.b] {
             node.set_up();
         }
