@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use netlink_packet_core::{
     DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader,
@@ -11,10 +12,14 @@ use netlink_packet_core::{
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_size_force};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 /// The kernel makes no message of a dump larger than 32 KiB.
 const LARGEST_ANSWER: usize = 64 * 1_024;
+
+/// For one answer; the kernel may have to wait for others who change its network.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a program lets wait in a socket unless it asks for more.
 const USUAL_REQUEST: usize = 128 * 1_024;
@@ -92,7 +97,9 @@ impl Netlink {
         let mut buffer = Zeroizing::new(Vec::with_capacity(LARGEST_ANSWER));
         while !answers.done {
             buffer.clear();
-            self.socket.recv(&mut *buffer).await.map_err(|source| Error::Refused { doing, source })?;
+            let received = timeout(PATIENCE, self.socket.recv(&mut *buffer)).await;
+            let received = received.map_err(|_| Error::Unreachable(io::ErrorKind::TimedOut.into()))?;
+            received.map_err(|source| Error::Refused { doing, source })?;
             answers.read(doing, &buffer, &sequence_numbers)?;
         }
         if answers.torn { Err(Error::Torn) } else { Ok(()) }
