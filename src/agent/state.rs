@@ -100,9 +100,19 @@ pub fn replace_file(folder: &Path, new_name: &str, name: &str, contents: &[u8]) 
 
 /// What to do about a folder that cannot be used; nothing where nobody knows.
 pub fn remedy(folder: &Path, error: &io::Error) -> String {
-    if error.kind() != io::ErrorKind::PermissionDenied {
-        return String::new();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => give_back(folder),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            format!(
+                ": it is damaged; mv {0}/{FILE} {0}/{FILE}.damaged, and the service tells everything anew",
+                folder.display()
+            )
+        }
+        _ => String::new(),
     }
+}
+
+fn give_back(folder: &Path) -> String {
     let user = rustix::process::geteuid().as_raw();
     let folder = folder.display();
     format!(
@@ -150,6 +160,7 @@ mod tests {
         let user = rustix::process::geteuid().as_raw();
         assert!(said.ends_with(&format!("chown -R {user} /var/lib/wiretoll-agent")), "{said}");
         assert_eq!(remedy(io::ErrorKind::NotFound), "");
+        assert!(remedy(io::ErrorKind::InvalidData).contains("mv /var/lib/wiretoll-agent/state.json "));
     }
 
     #[tokio::test]
@@ -159,7 +170,10 @@ mod tests {
         file.store(&state(1)).await.unwrap();
         std::fs::write(folder.path().join(NEW_FILE), "{\"desired\":").unwrap();
         assert_eq!(file.load().unwrap(), Some(state(1)));
-        std::fs::write(folder.path().join(FILE), "{\"desired\":").unwrap();
-        assert!(file.load().is_err());
+        for torn in ["", "{\"desired\":", "{}", "nothing"] {
+            std::fs::write(folder.path().join(FILE), torn).unwrap();
+            let error = file.load().unwrap_err();
+            assert!(remedy(folder.path(), &error).contains("it is damaged"), "{torn:?}: {error:?}");
+        }
     }
 }
