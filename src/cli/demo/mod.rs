@@ -64,7 +64,7 @@ impl Demo {
 
     async fn with_wireguard(&self, folder: &Path) -> anyhow::Result<()> {
         say("... and a WireGuard server with its agent, a customer's machine and the internet between them.")?;
-        let world = World::build()?;
+        let _world = World::build()?;
         let settings = agent_settings(folder)?;
         let keep = settings.clone();
         let embedded = Embedded::start(folder, ANY_PORT, |config| serve_agent(config, keep)).await?;
@@ -78,7 +78,6 @@ impl Demo {
                 told.and(ended.map_err(anyhow::Error::from))
             }
         };
-        stopper.stop();
         embedded.stop().await;
         told
     }
@@ -118,16 +117,16 @@ struct Story {
 
 impl Story {
     /// With a customer who connects, and a visitor who comes through the public port.
-    async fn tell_with(&self, world: &World, folder: &Path) -> anyhow::Result<()> {
+    async fn tell_with(&self, folder: &Path) -> anyhow::Result<()> {
         self.wait_until_sold().await?;
         let claimed = self.tell().await?;
         let port = claimed.get("vpnPort").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
         let port = port.context("the answer has no vpnPort")?;
         say("\n7. Bring the config up at the customer. The server's peer:")?;
-        let node = world.connect(text(&claimed, "config")?, folder)?;
+        let node = World::connect(text(&claimed, "config")?, folder)?;
         say(world::shown("wg show wg0")?)?;
         say(format_args!("\n8. Somebody on the internet dials {}:{port}:", world::PUBLIC))?;
-        say(world.visit(node, port).await?)?;
+        say(World::visit(node, port).await?)?;
         say("\n9. The kernel ends it on time, with or without us: the lease of the address.")?;
         say(world::shown("nft list set inet wgsub live4")?)
     }
