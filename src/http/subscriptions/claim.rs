@@ -49,13 +49,16 @@ pub struct ClaimRequest {
     options: ClaimOptions,
 }
 
-/// Variants of the config text; the peer is the same.
+/// Variants of the config text; the peer is the same. Umbrel, StartOS and `wg-quick` on a machine of its own take the text
+/// as it is without any.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClaimOptions {
-    /// An IPv6 address and route besides; 400 where the server has none.
+    /// An IPv6 address and route besides; 400 where the server has none. Where IPv6 is switched off, `wg-quick up` fails with
+    /// them.
     ipv6: bool,
-    /// `Table = off`: wg-quick makes no routes.
+    /// `Table = off`: wg-quick makes no routes. For containers, where it cannot set `src_valid_mark`, and for those who make
+    /// their own routes.
     table_off: bool,
     /// The config as a QR code, too.
     qr: bool,
