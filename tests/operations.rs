@@ -9,6 +9,7 @@
 #[path = "process/command.rs"]
 mod command;
 #[path = "it/cards/fake.rs"]
+#[expect(dead_code, reason = "the tests of cards use more of it")]
 mod fake;
 #[path = "it/nostr.rs"]
 mod nostr;
@@ -274,7 +275,9 @@ async fn a_full_run(format: &str, database: Option<&str>) {
     let signing = [(); 2].map(|()| format!("whsec_{}", hex::encode(random::bytes::<16>().unwrap())));
     let (signing_secrets, api_base) = (signing.join(" "), format!("http://{}", stripe.address));
     secrets.text("Stripe's key", fake::KEY);
-    signing.iter().for_each(|secret| secrets.text("a secret of Stripe's webhook", secret));
+    for secret in &signing {
+        secrets.text("a secret of Stripe's webhook", secret);
+    }
     tell_the_operator(&place, &receiver, &mut secrets);
     let mut variables = vec![
         ("WIRETOLL_LOG__FORMAT", format),

@@ -81,14 +81,10 @@ pub enum EventType {
     WebhookChanged,
     WebhookRemoved,
     WebhookRotated,
-    /// What it is told of; only the configuration does that.
-    WebhookChanged,
     /// Some of what it was told, or should have been, is told again.
     WebhookRedelivered,
     WebhookEnabled,
     WebhookDisabled,
-    /// What was told to it is told once more.
-    WebhookRedelivered,
     /// Asked for by its owner, and told to nobody else.
     WebhookTest,
 }
@@ -182,11 +178,9 @@ impl EventType {
         Self::WebhookChanged,
         Self::WebhookRemoved,
         Self::WebhookRotated,
-        Self::WebhookChanged,
         Self::WebhookRedelivered,
         Self::WebhookEnabled,
         Self::WebhookDisabled,
-        Self::WebhookRedelivered,
         Self::WebhookTest,
     ];
 
@@ -244,11 +238,9 @@ impl EventType {
             Self::WebhookChanged => "webhook.changed",
             Self::WebhookRemoved => "webhook.removed",
             Self::WebhookRotated => "webhook.rotated",
-            Self::WebhookChanged => "webhook.changed",
             Self::WebhookRedelivered => "webhook.redelivered",
             Self::WebhookEnabled => "webhook.enabled",
             Self::WebhookDisabled => "webhook.disabled",
-            Self::WebhookRedelivered => "webhook.redelivered",
             Self::WebhookTest => "webhook.test",
         }
     }

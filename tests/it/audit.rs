@@ -9,7 +9,7 @@ use wiretoll::app::add_webhook::add_webhook;
 use wiretoll::app::adopt_order::adopt_order;
 use wiretoll::app::allow_removals::allow_removals;
 use wiretoll::app::authenticate::{Authenticated, Credential};
-use wiretoll::app::change_webhook::{Whose, disable, enable_webhook, remove_webhook, rotate_webhook};
+use wiretoll::app::change_webhook::{WebhookChange, Whose, change_webhook, disable, remove_webhook, rotate_webhook};
 use wiretoll::app::configured_webhooks::{Configured, sync_configured_webhooks};
 use wiretoll::app::create_api_key::{KeyOwner, NewApiKey, create_api_key};
 use wiretoll::app::desired_peers::begin_epoch;
@@ -206,7 +206,8 @@ async fn a_webhook_is_looked_after(app: &App, (owner, whose, by): (Owner, Whose,
     let mut tx = app.store.begin().await.unwrap();
     assert!(disable(app, &mut tx, &webhook, Disabled::Failing, app.clock.now()).await.unwrap());
     tx.commit().await.unwrap();
-    enable_webhook(app, webhook.id, whose, by).await.unwrap();
+    let enabled = WebhookChange { enabled: Some(true), ..WebhookChange::default() };
+    change_webhook(app, webhook.id, whose, &enabled, by).await.unwrap();
     assert!(redeliver_failed(app, webhook.id, whose, by).await.unwrap() > 0);
     remove_webhook(app, webhook.id, whose, by).await.unwrap();
 }
