@@ -29,7 +29,6 @@ pub const ROUTES: [&str; 33] = [
     "/api/referral/history",
     "/api/public/v1/ping/test",
     "/v1/webhooks/stripe",
-    "/.well-known/security.txt",
     "/api/v1/account/webhooks",
     "/api/v1/account/webhooks/{id}",
     "/api/v1/account/webhooks/{id}/rotate",
@@ -37,6 +36,7 @@ pub const ROUTES: [&str; 33] = [
     "/api/v1/account/webhooks/{id}/redeliver",
     "/api/v1/account/webhooks/{id}/deliveries",
     "/api/v1/account/webhooks/{id}/deliveries/{deliveryId}/redeliver",
+    "/.well-known/security.txt",
 ];
 
 /// The place of a path among [`ROUTES`].
