@@ -12,10 +12,10 @@ macro_rules! crash_point {
 }
 pub(crate) use crash_point;
 
-/// Every point of the service: one in each gap between two effects of create, renew, settle, claim and expire on
-/// Lightning, and of telling webhooks. What is paid by card has none yet.
+/// Every point of the service: one in each gap between two effects of create, renew, settle, claim, expire and giving
+/// back, on Lightning and by card, and of telling webhooks.
 #[cfg(feature = "crash-points")]
-pub const POINTS: [&str; 25] = [
+pub const POINTS: [&str; 37] = [
     // Create and renew.
     "open_order.before_commit",
     "open_order.committed",
@@ -23,6 +23,10 @@ pub const POINTS: [&str; 25] = [
     "request_invoice.found",
     "store_invoice.before_commit",
     "store_invoice.committed",
+    // The same by card.
+    "request_checkout.made",
+    "store_checkout.before_commit",
+    "store_checkout.committed",
     // Settle; what follows its commit is the announcement.
     "settle.before_commit",
     "settle.committed",
@@ -30,6 +34,8 @@ pub const POINTS: [&str; 25] = [
     "pass_over.committed",
     "record_orphan.before_commit",
     "record_orphan.committed",
+    "record_mismatch.before_commit",
+    "record_mismatch.committed",
     // Claim; what follows its commit is the announcement.
     "claim.before_commit",
     "claim.committed",
@@ -41,6 +47,15 @@ pub const POINTS: [&str; 25] = [
     "expire.committed",
     "abandon.before_commit",
     "abandon.committed",
+    // The same by card: Stripe's word first, which is also asked for where no event came.
+    "close_checkout.before_expire",
+    "close_checkout.expired",
+    "close_checkout.already_closed",
+    "look_up_checkout.answered",
+    // Refunds and disputes; a payment that nobody told of is settled before it is given back.
+    "give_back.paid_first",
+    "give_back.before_commit",
+    "give_back.committed",
     // Tell of events: deliveries first, then each claimed, sent, and entered with its answer.
     "fan_out.before_commit",
     "fan_out.committed",

@@ -8,7 +8,7 @@
 
 #[path = "process/command.rs"]
 mod command;
-#[path = "it/cards/fake.rs"]
+#[path = "at_the_wire/stripe.rs"]
 #[expect(dead_code, reason = "the tests of cards use more of it")]
 mod fake;
 #[path = "it/nostr.rs"]

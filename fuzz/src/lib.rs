@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use prost::Message;
 use wiretoll::app::place_order::Customer;
 use wiretoll::config::{Config, EgressRules};
+use wiretoll::domain::account::{ApiKey, KeyName, Scopes};
 use wiretoll::domain::bolt11::{Expected, Invoice};
 use wiretoll::domain::desired::{Change, Report, Update};
 use wiretoll::domain::instance_key::Keyring;
@@ -20,12 +21,20 @@ use wiretoll::domain::lightning::{Network, NodeId, PaymentHash};
 use wiretoll::domain::money::Msats;
 use wiretoll::domain::nip98::{Asked, BodyHash, SignedRequest};
 use wiretoll::domain::node_address::{NodeAddress, NodeSocket};
+use wiretoll::domain::note::Note;
 use wiretoll::domain::rate::Exchange;
+use wiretoll::domain::referral::ReferralCode;
 use wiretoll::domain::server::ServerId;
 use wiretoll::domain::time::Timestamp;
+use wiretoll::domain::webhook::{EventFilter, Owner, WebhookUrl};
 use wiretoll::egress::{Egress, Host, Purpose, Target as UrlTarget};
+use wiretoll::http::account::adopt::AdoptRequest;
+use wiretoll::http::account::api_keys::NewKeyRequest;
+use wiretoll::http::account::nostr_keys::NewNostrKeyRequest;
 use wiretoll::http::body::{self, MAX_STRING};
 use wiretoll::http::client_address::{AddressPrefix, client_address};
+use wiretoll::http::referrals::CreateCodeRequest;
+use wiretoll::http::subscriptions::bandwidth_reset::BandwidthResetRequest;
 use wiretoll::http::subscriptions::claim::ClaimRequest;
 use wiretoll::http::subscriptions::create::CreateRequest;
 use wiretoll::http::subscriptions::renew::RenewRequest;
@@ -37,13 +46,15 @@ use wiretoll::lnd::{GraphNode, InvoicePage, InvoiceState, NodeInfo, NodeInvoice,
 use wiretoll::lnd_proto::lnrpc;
 use wiretoll::netfilter::Page;
 use wiretoll::rates;
+use wiretoll::stripe::{About, Event, TOLERANCE, verify};
 use wiretoll::wireguard::interface::Answer;
 
 /// A parser under test: whether it accepted the bytes.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of its program and of its corpus.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 17] = [
+    ("account_words", account_words),
     ("agent_messages", agent_messages),
     ("bolt11", bolt11),
     ("configuration", configuration),
@@ -56,6 +67,8 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("node_sockets", node_sockets),
     ("nostr_event", nostr_event),
     ("prices", prices),
+    ("stripe_events", stripe_events),
+    ("stripe_signature", stripe_signature),
     ("urls", urls),
     ("wireguard_daemon", wireguard_daemon),
 ];
@@ -155,13 +168,18 @@ pub fn forwarded_for(data: &[u8]) -> bool {
 /// The first byte chooses the endpoint; the rest is the body.
 pub fn json_bodies(data: &[u8]) -> bool {
     let Some((endpoint, body)) = data.split_first() else { return false };
-    let outcome = match endpoint % 6 {
+    let outcome = match endpoint % 11 {
         0 => body::parse::<CreateRequest>(body).and_then(|wanted| wanted.into_order(customer()).map(drop)),
         1 => body::parse::<ClaimRequest>(body).and_then(|shown| shown.into_claim(None).map(drop)),
         2 => body::parse::<RenewRequest>(body).map(drop),
         3 => body::parse::<StatusRequest>(body).map(drop),
         4 => body::parse::<NodeLookupRequest>(body).and_then(|asked| asked.node().map(drop)),
-        _ => body::parse::<PingRequest>(body).and_then(|asked| asked.socket().map(drop)),
+        5 => body::parse::<PingRequest>(body).and_then(|asked| asked.socket().map(drop)),
+        6 => body::parse::<AdoptRequest>(body).and_then(|shown| shown.into_proof().map(drop)),
+        7 => body::parse::<NewKeyRequest>(body).map(drop),
+        8 => body::parse::<NewNostrKeyRequest>(body).map(drop),
+        9 => body::parse::<CreateCodeRequest>(body).map(drop),
+        _ => body::parse::<BandwidthResetRequest>(body).map(drop),
     };
     let Err(refusal) = outcome else { return true };
     let message = refusal.to_string();
@@ -171,6 +189,72 @@ pub fn json_bodies(data: &[u8]) -> bool {
 
 fn customer() -> Customer {
     Customer { address_prefix: "192.0.2.0/24".into(), account: None, idempotency_key: None, callback: None }
+}
+
+/// What owners write of themselves is short and on one line; what has one spelling is accepted as the same again.
+pub fn account_words(data: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(data) else { return false };
+    let key = ApiKey::parse(text).map(|key| assert_eq!(key.expose(), text));
+    let scopes = Scopes::parse(text).map(|scopes| assert_eq!(Scopes::parse(&scopes.to_string()), Ok(scopes)));
+    let code = ReferralCode::parse(text).map(|code| {
+        assert!(code.as_str().bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_lowercase()));
+        assert_eq!(ReferralCode::parse(code.as_str()), Ok(code));
+    });
+    let name = KeyName::parse(text).map(|name| one_line(name.as_str(), 100));
+    let note = Note::parse(text).map(|note| one_line(note.as_str(), 500));
+    let url = WebhookUrl::parse(text).map(|url| assert!(text.contains(url.host()) && !url.host().is_empty()));
+    let patterns: Vec<_> = text.split(',').map(str::to_owned).collect();
+    let filter = EventFilter::parse(&patterns, Owner::Operator).map(|filter| {
+        assert_eq!(EventFilter::from_stored(&filter.to_string()), filter);
+    });
+    [key.is_ok(), scopes.is_ok(), code.is_ok(), name.is_ok(), note.is_ok(), url.is_ok(), filter.is_ok()].contains(&true)
+}
+
+fn one_line(text: &str, longest: usize) {
+    assert!((1..=longest).contains(&text.chars().count()) && !text.contains(char::is_control), "{text:?}");
+}
+
+/// The body of an event: a page is our order's only where it names it twice, and every number becomes a time.
+pub fn stripe_events(data: &[u8]) -> bool {
+    let Ok(event) = Event::parse(data) else { return false };
+    if let About::Session(session) = &event.about {
+        assert!(event.event_type.starts_with("checkout.session."));
+        if let Some(order) = session.order() {
+            let named = session.client_reference_id.as_deref().and_then(|id| id.parse().ok());
+            assert_eq!(named, Some(order));
+        }
+        // A number that no time can have stays at the edge, on its own side.
+        assert_eq!(session.expires_at < 0, session.expires_at() < Timestamp::EPOCH);
+    }
+    assert_eq!(matches!(event.about, About::Refund(_)), event.event_type == "charge.refunded");
+    assert_eq!(
+        matches!(event.about, About::Dispute(_)),
+        event.event_type.starts_with("charge.dispute.") && is_end(&event)
+    );
+    true
+}
+
+fn is_end(event: &Event) -> bool {
+    ["charge.dispute.created", "charge.dispute.closed"].contains(&event.event_type.as_str())
+}
+
+/// The first line is `Stripe-Signature`, the rest is the body: what is believed was made with the secret, for these
+/// bytes and about now.
+pub fn stripe_signature(data: &[u8]) -> bool {
+    const SECRET: &str = "whsec_fuzz";
+    let mut lines = data.splitn(2, |byte| *byte == b'\n');
+    let (Some(line), Some(body)) = (lines.next(), lines.next()) else { return false };
+    let Ok(header) = str::from_utf8(line) else { return false };
+    if let Err(refusal) = verify(header, body, &[SECRET], NOW) {
+        assert!(!refusal.to_string().is_empty());
+        return false;
+    }
+    let longer = [body, b" "].concat();
+    assert!(verify(header, &longer, &[SECRET], NOW).is_err());
+    assert!(verify(header, body, &["whsec_another"], NOW).is_err() && verify(header, body, &[], NOW).is_err());
+    assert_eq!(verify(header, body, &["whsec_another", SECRET], NOW), Ok(()));
+    assert!(verify(header, body, &[SECRET], NOW.plus_millis(2 * TOLERANCE + 1)).is_err());
+    true
 }
 
 /// What is accepted has one spelling, which is accepted as the same again.

@@ -9,8 +9,7 @@ use super::{App, Error, NO_SUCH_ORDER};
 use crate::config::SecretText;
 use crate::domain::Invalid;
 use crate::domain::event::{EventType, Subject};
-use crate::domain::lightning::PaymentHash;
-use crate::domain::order::{Order, OrderKind};
+use crate::domain::order::{Order, OrderKind, PublicName};
 use crate::domain::subscription::Subscription;
 use crate::store::Tx;
 
@@ -29,11 +28,11 @@ pub struct Adopted {
 /// nothing; [`Error::Conflict`] for one that is another account's.
 pub async fn adopt_order(
     app: &App,
-    hash: PaymentHash,
+    name: PublicName,
     token: &SecretText,
     owner: &Authenticated,
 ) -> Result<Adopted, Error> {
-    let order = proven_order(app, hash, token).await?;
+    let order = proven_order(app, name, token).await?;
     let mut tx = app.store.begin().await?;
     let order = tx.lock_order(order.id).await?.ok_or(Error::NotFound(NO_SUCH_ORDER))?;
     // Before the subscription, as in a settlement: nobody banks a bonus for this account at the same moment.
@@ -59,8 +58,8 @@ pub async fn adopt_order(
     Ok(Adopted { order, subscription })
 }
 
-async fn proven_order(app: &App, hash: PaymentHash, token: &SecretText) -> Result<Order, Error> {
-    let found = app.store.order_by_payment_hash(hash).await?;
+async fn proven_order(app: &App, name: PublicName, token: &SecretText) -> Result<Order, Error> {
+    let found = app.store.order_named(name).await?;
     let order = found.filter(|order| order.is_visible(app.clock.now())).ok_or(Error::NotFound(NO_SUCH_ORDER))?;
     let proven = app.keyring.get(order.key_id)?.claim_token(order.id).matches(token.expose());
     if proven { Ok(order) } else { Err(Error::NotFound(NO_SUCH_ORDER)) }

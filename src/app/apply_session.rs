@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::request_checkout::adopt_page;
 use super::settle::{Progress, pass_over, record_mismatch, record_orphan, settle};
 use super::{App, Error, close_orders};
 use crate::domain::money::{Amount, Currency, UsdCents};
@@ -92,6 +93,9 @@ async fn pay(
         let why = "a payment is of another page than its order's, or of the other mode of Stripe";
         tracing::error!(order.id = %order.id, live = session.livemode, session.id = %session.id, "{why}");
         return record_mismatch(app, order, &evidence, progress).await;
+    }
+    if order.state == OrderState::Creating {
+        adopt_page(app, order, session).await?;
     }
     settle(app, order.id, &evidence, progress).await.map(drop)
 }

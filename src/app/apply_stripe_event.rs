@@ -38,10 +38,13 @@ pub async fn apply_stripe_event(app: &App, event: &Event) -> Result<Applied, Err
     Ok(Applied::Now)
 }
 
+/// What Stripe says of a page now; where it does not know it, what its event said.
 async fn afresh(app: &App, session: &Session) -> Result<Session, Error> {
-    let stripe = super::request_checkout::account(app)?;
-    stripe.session(&session.id).await.map_err(|error| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "Stripe could not be asked about a page");
-        Unavailable::StripeDown.into()
-    })
+    match super::request_checkout::account(app)?.session(&session.id).await {
+        Ok(now) => Ok(now),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "Stripe could not be asked about a page");
+            if error.is_retryable() { Err(Unavailable::StripeDown.into()) } else { Ok(session.clone()) }
+        }
+    }
 }

@@ -2,7 +2,9 @@
 
 use super::apply_session::{apply_session, is_open, paid_by};
 use super::close_orders::{Closing, close_for_good};
+use super::request_checkout::make_page;
 use super::{App, Error};
+use crate::crash::crash_point;
 use crate::domain::order::{Order, Rail};
 use crate::domain::time::{DAY, Timestamp};
 use crate::stripe::{self, PaymentStatus, Session, SessionStatus, Stripe};
@@ -14,16 +16,43 @@ const SLOW_PAYMENT: i64 = 14 * DAY;
 
 /// Closes the page of an order that is not paid yet, and does as Stripe says.
 pub async fn close_checkout(app: &App, order: &Order) -> Result<Closing, Error> {
-    let Rail::Card { session: Some(session), .. } = &order.rail else {
-        // Nobody was shown a page.
-        return close_for_good(app, order, None).await.map(|()| Closing::Closed);
-    };
     let Some(stripe) = &app.stripe else { return after_silence(app, order).await };
-    let expired = stripe.expire_session(session).await;
-    match expired {
-        Ok(session) => apply(app, order, &session).await,
+    match &order.rail {
+        Rail::Card { session: Some(session), .. } => close_page(app, stripe, order, session).await,
+        _ => close_unseen(app, stripe, order).await,
+    }
+}
+
+/// No page is known here. Whether one was made before a crash, or before the database was restored, Stripe tells when it
+/// is asked for the same once more.
+async fn close_unseen(app: &App, stripe: &Stripe, order: &Order) -> Result<Closing, Error> {
+    match make_page(app, stripe, order).await {
+        Ok(page) if page.order() == Some(order.id) => close_page(app, stripe, order, &page.id).await,
+        Ok(_) | Err(stripe::Error::Refused { .. }) => close_for_good(app, order, None).await.map(|()| Closing::Closed),
+        Err(error) => {
+            tracing::warn!(order.id = %order.id, error = &error as &dyn std::error::Error, "Stripe does not tell of a page");
+            // Stripe keeps an answer under the order's key, also a bad one: it may be this order's alone.
+            let is_silence = error.is_retryable() && !matches!(error, stripe::Error::Unable { .. });
+            match after_silence(app, order).await? {
+                Closing::Undecided if is_silence => Ok(Closing::Silent),
+                closing => Ok(closing),
+            }
+        }
+    }
+}
+
+async fn close_page(app: &App, stripe: &Stripe, order: &Order, session: &str) -> Result<Closing, Error> {
+    crash_point!("close_checkout.before_expire");
+    match stripe.expire_session(session).await {
+        Ok(session) => {
+            crash_point!("close_checkout.expired");
+            apply(app, order, &session).await
+        }
         // Complete or expired already: that is no mistake.
-        Err(stripe::Error::Refused { .. }) => look_up_checkout(app, stripe, order, session).await,
+        Err(stripe::Error::Refused { .. }) => {
+            crash_point!("close_checkout.already_closed");
+            look_up_checkout(app, stripe, order, session).await
+        }
         Err(error) => {
             tracing::warn!(order.id = %order.id, error = &error as &dyn std::error::Error, "Stripe did not close a page");
             Ok(if error.is_retryable() { Closing::Silent } else { Closing::Undecided })
@@ -34,7 +63,10 @@ pub async fn close_checkout(app: &App, order: &Order) -> Result<Closing, Error> 
 /// Asks what became of an order's page, and does as Stripe says.
 pub async fn look_up_checkout(app: &App, stripe: &Stripe, order: &Order, session: &str) -> Result<Closing, Error> {
     match stripe.session(session).await {
-        Ok(session) => apply(app, order, &session).await,
+        Ok(session) => {
+            crash_point!("look_up_checkout.answered");
+            apply(app, order, &session).await
+        }
         Err(error) if error.is_retryable() => {
             tracing::warn!(order.id = %order.id, error = &error as &dyn std::error::Error, "Stripe could not be asked about a page");
             Ok(Closing::Silent)
@@ -64,10 +96,11 @@ fn is_given_up(session: &Session, now: Timestamp) -> bool {
     unpaid && now.since(session.expires_at()) > SLOW_PAYMENT
 }
 
-/// Stripe closes a page by itself at its end, also where the account is not configured here any more.
+/// Stripe closes a page by itself at its end, also where the account is not configured here any more. No page lives for
+/// as long as a day, so one that was never seen is over a day after its order.
 async fn after_silence(app: &App, order: &Order) -> Result<Closing, Error> {
-    let is_over = order.invoice().is_some_and(|page| app.clock.now().since(page.expires_at) > SILENCE);
-    if !is_over {
+    let since = order.invoice().map_or(order.created_at, |page| page.expires_at);
+    if app.clock.now().since(since) <= SILENCE {
         return Ok(Closing::Undecided);
     }
     close_for_good(app, order, None).await.map(|()| Closing::Closed)

@@ -10,6 +10,7 @@ use super::apply_session::{apply_session, paid_by};
 use super::revoke_grants::{recount_grants, revoke_grants};
 use super::settle::{Progress, advance, is_late, pass_over};
 use super::{App, Error, Unavailable};
+use crate::crash::crash_point;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::order::Order;
 use crate::domain::payment::{Outcome, Payment, Provider};
@@ -57,13 +58,12 @@ pub async fn apply_dispute(app: &App, dispute: &Dispute, progress: Option<Progre
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
     let (payment, order) = lock(&mut tx, &payment).await?;
-    let Some(order) = order else {
-        advance(&mut tx, progress, now).await?;
-        tx.commit().await?;
-        tracing::error!(payment.id = %payment.id, "an orphaned payment is disputed: answer it at Stripe");
-        return Ok(());
-    };
     let data = json!({ "dispute": dispute.id, "reason": dispute.reason });
+    let Some(order) = order else {
+        let told = of_orphan(&mut tx, &payment, dispute, progress, now).await?;
+        let told = told.map(|event| Told { event, data, servers: Vec::new() });
+        return commit(app, tx, &payment, told, progress, now).await;
+    };
     let told = match dispute.status {
         DisputeStatus::Open => open(app, &mut tx, &payment, order.id, &dispute.id, now).await?,
         DisputeStatus::Won | DisputeStatus::WarningClosed => won(app, &mut tx, &payment, &order, dispute, now).await?,
@@ -71,6 +71,30 @@ pub async fn apply_dispute(app: &App, dispute: &Dispute, progress: Option<Progre
     };
     let told = told.map(|(event, servers)| Told { event, data, servers });
     commit(app, tx, &payment, told, progress, now).await
+}
+
+/// An orphan's dispute takes nothing from anybody, so it is not kept: each event of it is told, once. Money that is lost
+/// waits for the operator no more.
+async fn of_orphan(
+    tx: &mut Tx,
+    payment: &Payment,
+    dispute: &Dispute,
+    progress: Option<Progress<'_>>,
+    now: Timestamp,
+) -> Result<Option<EventType>, Error> {
+    let Some(Progress::StripeEvent(id)) = progress else { return Ok(None) };
+    if !tx.remember_stripe_event(id, now).await? {
+        return Ok(None);
+    }
+    tracing::error!(payment.id = %payment.id, "an orphaned payment is disputed: answer it at Stripe");
+    Ok(Some(match dispute.status {
+        DisputeStatus::Open => EventType::PaymentDisputed,
+        DisputeStatus::Won | DisputeStatus::WarningClosed => EventType::PaymentDisputeWon,
+        DisputeStatus::Lost => {
+            tx.set_outcome(payment.id, Outcome::ChargedBack).await?;
+            EventType::PaymentDisputeLost
+        }
+    }))
 }
 
 /// What the order granted does not count while the bank asks for the money.
@@ -163,7 +187,9 @@ async fn commit(
         tx.record(app.new_id(), told.event, Subject::Payment(payment.id), &told.data, now).await?;
     }
     advance(&mut tx, progress, now).await?;
+    crash_point!("give_back.before_commit");
     tx.commit().await?;
+    crash_point!("give_back.committed");
     let Some(told) = told else { return Ok(()) };
     tracing::warn!(payment.id = %payment.id, event = told.event.name(), "money of a payment goes back, or comes again");
     app.metrics.given_back(told.event);
@@ -186,7 +212,10 @@ async fn payment_of(app: &App, intent: Option<&str>, livemode: bool) -> Result<O
         return Ok(Some(payment));
     }
     match stripe.session_of(intent).await {
-        Ok(Some(session)) => apply_session(app, &session, paid_by(app, &session), None).await?,
+        Ok(Some(session)) => {
+            apply_session(app, &session, paid_by(app, &session), None).await?;
+            crash_point!("give_back.paid_first");
+        }
         Ok(None) => return Ok(None),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "Stripe could not be asked about a payment");

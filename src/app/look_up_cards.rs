@@ -1,5 +1,6 @@
 //! The sweep of cards: every open order is held against Stripe, whatever events came or did not.
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::close_checkout::{close_checkout, look_up_checkout};
@@ -32,6 +33,15 @@ pub enum LookedUp {
 
 /// Brings open orders up to Stripe's truth, and closes those that are due, as far as Stripe answers.
 pub async fn look_up_cards(app: &App, which: Which) -> Result<LookedUp, Error> {
+    let began = Instant::now();
+    let looked_up = look_up_pages(app, which).await?;
+    if (which, looked_up) == (Which::All, LookedUp::Everything) {
+        app.metrics.looked_up_cards(began);
+    }
+    Ok(looked_up)
+}
+
+async fn look_up_pages(app: &App, which: Which) -> Result<LookedUp, Error> {
     let mut after = (Timestamp::EPOCH, Uuid::nil());
     loop {
         let page = app.store.open_card_orders(after, PAGE).await?;

@@ -29,6 +29,7 @@ pub async fn measure(app: &App) -> Readings {
     };
     Readings {
         sells: app.obstacle().is_none(),
+        takes_cards: app.stripe.is_some(),
         stream_open: app.health.is_stream_open(),
         stream_age: app.health.stream_age(),
         rate_ages: rate_ages(app),

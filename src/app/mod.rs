@@ -35,6 +35,7 @@ pub mod explain_credential;
 pub mod extend;
 pub mod extension;
 pub mod fan_out;
+pub mod find_lost_payments;
 pub mod find_subscription;
 pub mod forget_webhooks;
 pub mod give_back;

@@ -3,6 +3,7 @@
 //! Stripe knows the page by the order's id, so asking twice, or again after a crash, ends at the same one.
 
 use super::{App, Error, Unavailable, close_orders};
+use crate::crash::crash_point;
 use crate::domain::Invalid;
 use crate::domain::money::UsdCents;
 use crate::domain::order::{Order, OrderState, Rail};
@@ -27,20 +28,42 @@ pub fn account(app: &App) -> Result<&Stripe, Error> {
 pub async fn request_checkout(app: &App, order: Order) -> Result<Order, Error> {
     let (OrderState::Creating, Rail::Card { price, .. }) = (&order.state, &order.rail) else { return Ok(order) };
     let stripe = account(app)?;
-    let new = NewSession {
-        order: order.id,
-        price: *price,
-        description: description(app, &order),
-        expires_at: expiry(stripe, &order),
-    };
-    let made = stripe.create_session(&new).await;
-    match made {
+    match make_page(app, stripe, &order).await {
         Ok(session) => match checked(stripe, &session, &order, *price) {
             Ok(checkout) => store_checkout(app, &order, &checkout).await,
             Err(problem) => give_up(app, &order, &problem.to_string()).await,
         },
         Err(error) => refuse(app, &order, &error).await,
     }
+}
+
+/// Asks for the page of an order; a repeat asks for exactly the same and gets the one that an earlier attempt made.
+pub async fn make_page(app: &App, stripe: &Stripe, order: &Order) -> Result<Session, stripe::Error> {
+    let Rail::Card { price, .. } = order.rail else {
+        return Err(stripe::Error::Refused { message: "this order is paid on Lightning".to_owned() });
+    };
+    let new = NewSession {
+        order: order.id,
+        key: order.key_id,
+        price,
+        description: description(app, order),
+        expires_at: expiry(stripe, order),
+    };
+    let session = stripe.create_session(&new).await?;
+    crash_point!("request_checkout.made");
+    Ok(session)
+}
+
+/// Stores the page that a payment was made on for an order in `creating`: its customer was shown it before the database
+/// was restored.
+pub async fn adopt_page(app: &App, order: &Order, session: &Session) -> Result<Order, Error> {
+    store_checkout(app, order, &page_of(account(app)?, session)).await
+}
+
+/// A page that is complete has no address any more: it has led its customer to ours.
+pub fn page_of(stripe: &Stripe, session: &Session) -> Checkout {
+    let url = session.url.clone().unwrap_or_else(|| stripe.settings().success_url.clone());
+    Checkout { session: session.id.clone(), url, expires_at: session.expires_at() }
 }
 
 async fn refuse(app: &App, order: &Order, error: &stripe::Error) -> Result<Order, Error> {
@@ -91,7 +114,9 @@ async fn store_checkout(app: &App, order: &Order, checkout: &Checkout) -> Result
         Some(order) => order,
         None => tx.lock_order(order.id).await?.ok_or(Error::NotFound("an order that was just stored"))?,
     };
+    crash_point!("store_checkout.before_commit");
     tx.commit().await?;
+    crash_point!("store_checkout.committed");
     if is_pending {
         app.metrics.order("pending");
     }
@@ -102,7 +127,7 @@ async fn store_checkout(app: &App, order: &Order, checkout: &Checkout) -> Result
     }
 }
 
-/// Nobody was shown the page, so nobody pays on it.
+/// Nobody was shown the page, so nobody pays on it; where Stripe made one all the same, it is closed there first.
 async fn give_up(app: &App, order: &Order, why: &str) -> Result<Order, Error> {
     tracing::error!(order.id = %order.id, reason = why, "Stripe gave no usable page");
     close_orders::close(app, order).await?;

@@ -16,13 +16,8 @@ use crate::store::Tx;
 
 /// Revokes every grant of an order: what it founded or extended, and the bonus that it brought somebody else.
 pub async fn revoke_grants(app: &App, tx: &mut Tx, order: Uuid, now: Timestamp) -> Result<Vec<ServerId>, Error> {
-    let mut held = lock_granted(tx, order).await?;
-    for id in tx.revoke_grants(order, now).await? {
-        // On Postgres another settlement may have given it a banked bonus since, and has committed by now.
-        if held.iter().all(|subscription| subscription.id != id) {
-            held.push(lock(tx, id).await?);
-        }
-    }
+    let held = lock_granted(tx, order).await?;
+    tx.revoke_grants(order, now).await?;
     fold_again(app, tx, order, &held, now).await
 }
 
@@ -32,18 +27,15 @@ pub async fn recount_grants(app: &App, tx: &mut Tx, order: Uuid, now: Timestamp)
     fold_again(app, tx, order, &held, now).await
 }
 
-/// The subscriptions that the order granted something to, locked in the order of their ids.
+/// The subscriptions that the order granted something to, locked in the order of their ids. Its grants are locked first,
+/// so that none that is banked is given to one more subscription meanwhile.
 async fn lock_granted(tx: &mut Tx, order: Uuid) -> Result<Vec<Subscription>, Error> {
     let mut held = Vec::new();
-    for id in tx.granted_by(order).await? {
-        held.push(lock(tx, id).await?);
+    for id in tx.lock_grants_of(order).await? {
+        held.push(tx.lock_subscription(id).await?.ok_or(Error::NotFound("no such subscription"))?);
     }
     tx.lock_servers(held.iter().map(|subscription| &subscription.server_id)).await?;
     Ok(held)
-}
-
-async fn lock(tx: &mut Tx, subscription: Uuid) -> Result<Subscription, Error> {
-    tx.lock_subscription(subscription).await?.ok_or(Error::NotFound("no such subscription"))
 }
 
 async fn fold_again(

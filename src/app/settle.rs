@@ -175,7 +175,9 @@ pub async fn record_mismatch(
         tx.record(app.new_id(), EventType::PaymentMismatched, Subject::Payment(payment.id), &data, now).await?;
     }
     advance(&mut tx, progress, now).await?;
+    crash_point!("record_mismatch.before_commit");
     tx.commit().await?;
+    crash_point!("record_mismatch.committed");
     if is_new {
         app.metrics.payment(Outcome::Mismatched, payment.excess, lag(evidence, now));
     }
@@ -186,7 +188,9 @@ pub async fn record_mismatch(
 pub async fn advance(tx: &mut Tx, progress: Option<Progress<'_>>, now: Timestamp) -> Result<(), Error> {
     match progress {
         Some(Progress::Node { node, position }) => tx.advance_cursor(node, &position, now).await?,
-        Some(Progress::StripeEvent(id)) => tx.remember_stripe_event(id, now).await?,
+        Some(Progress::StripeEvent(id)) => {
+            tx.remember_stripe_event(id, now).await?;
+        }
         None => {}
     }
     Ok(())

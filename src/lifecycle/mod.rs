@@ -210,7 +210,10 @@ fn app(config: &Config, clock: Clock, store: Store, keyring: Keyring) -> Result<
     Ok(App {
         store: store.with_metrics(metrics.clone()),
         node: lnd::Node::new(&config.lnd).with_metrics(metrics.clone()),
-        stripe: config.stripe.clone().map(|settings| Stripe::new(settings, egress.clone())),
+        stripe: config
+            .stripe
+            .clone()
+            .map(|settings| Stripe::new(settings, egress.clone()).with_metrics(metrics.clone())),
         egress,
         clock,
         keyring: Arc::new(keyring),

@@ -36,6 +36,8 @@ struct Inner {
     registry: Registry,
     /// When the last whole sweep began.
     swept: Age,
+    /// When the last whole look-up of orders by card began.
+    looked_up: Age,
 }
 
 /// Counts the answers of a list of routes.
@@ -46,7 +48,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
         let table = Table::new(&mut registry);
-        Self(Arc::new(Inner { table, registry, swept: Age::default() }))
+        Self(Arc::new(Inner { table, registry, swept: Age::default(), looked_up: Age::default() }))
     }
 }
 
@@ -86,6 +88,16 @@ impl Metrics {
     /// Stripe sent an event, and this became of it.
     pub fn stripe_event(&self, result: &'static str) {
         self.0.table.cards.events.get_or_create(&labels([("result", result)])).inc();
+    }
+
+    /// Stripe was asked, and this became of it.
+    pub fn stripe_call(&self, call: &'static str, result: &'static str) {
+        self.0.table.cards.calls.get_or_create(&labels([("call", call), ("result", result)])).inc();
+    }
+
+    /// A look-up that began then asked Stripe about every open order by card.
+    pub fn looked_up_cards(&self, began: Instant) {
+        self.0.looked_up.mark(began);
     }
 
     /// So many settlements that the node told of could not be entered yet.
@@ -131,9 +143,11 @@ impl Metrics {
     /// # Errors
     /// Never in practice: it is written to memory.
     pub fn show(&self, readings: &Readings) -> Result<String, fmt::Error> {
-        let Inner { table, registry, swept } = &*self.0;
+        let Inner { table, registry, swept, looked_up } = &*self.0;
         readings.enter(table);
         table.node.sweep_age.set(swept.elapsed().as_secs_f64());
+        let age_of_cards = if readings.takes_cards { looked_up.elapsed() } else { Duration::ZERO };
+        table.cards.look_up_age.set(age_of_cards.as_secs_f64());
         table.program.memory.set(resident_bytes());
         let mut text = String::new();
         encode(&mut text, registry)?;

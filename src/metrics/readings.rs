@@ -12,6 +12,8 @@ use super::table::{Labels, Table, labels};
 pub struct Readings {
     /// Whether a new order would be taken.
     pub sells: bool,
+    /// Whether there is a Stripe to be asked.
+    pub takes_cards: bool,
     /// Whether the stream of settlements is open at the node.
     pub stream_open: bool,
     /// Since the stream last showed a settlement, or since the start.

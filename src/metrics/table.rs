@@ -27,6 +27,9 @@ const GIVEN_BACK: [EventType; 5] = [
     EventType::PaymentDisputeWon,
     EventType::PaymentDisputeLost,
 ];
+/// What Stripe is asked, and what becomes of it.
+const STRIPE_CALLS: [&str; 4] = ["create", "show", "list", "expire"];
+const STRIPE_RESULTS: [&str; 7] = ["answered", "refused", "credential", "file", "unable", "unanswered", "unreadable"];
 /// What becomes of an event of Stripe's.
 pub const EVENT_RESULTS: [&str; 5] = ["applied", "repeated", "ignored", "refused", "failed"];
 /// What becomes of a call to a webhook.
@@ -105,6 +108,8 @@ pub struct Payments {
 #[derive(Debug)]
 pub struct Cards {
     pub events: Counters,
+    pub calls: Counters,
+    pub look_up_age: Seconds,
 }
 
 #[derive(Debug)]
@@ -275,7 +280,22 @@ impl Cards {
         for result in EVENT_RESULTS {
             drop(events.get_or_create(&labels([("result", result)])));
         }
-        Self { events: rows.row("wiretoll_stripe_events", "Events that Stripe sent, by what became of them", events) }
+        let calls = Counters::default();
+        for call in STRIPE_CALLS {
+            for result in STRIPE_RESULTS {
+                drop(calls.get_or_create(&labels([("call", call), ("result", result)])));
+            }
+        }
+        Self {
+            events: rows.row("wiretoll_stripe_events", "Events that Stripe sent, by what became of them", events),
+            calls: rows.row("wiretoll_stripe_calls", "Calls to Stripe, by what became of them", calls),
+            look_up_age: rows.row(
+                "wiretoll_card_look_up_age_seconds",
+                "Since the last look-up began that asked Stripe about every open order by card, or since the start; 0 where no \
+                 card is taken",
+                Seconds::default(),
+            ),
+        }
     }
 }
 

@@ -97,17 +97,17 @@ impl Store {
         row.as_ref().map(order_from).transpose()
     }
 
-    pub async fn order_by_payment_hash(&self, hash: PaymentHash) -> Result<Option<Order>> {
-        let query = sqlx::query(select_orders!("WHERE payment_hash = $1")).bind(hash.to_string());
-        query.optional_from(&self.reader).await?.as_ref().map(order_from).transpose()
-    }
-
-    /// The order that a customer knows by this name.
+    /// The order that a customer names; an id is the name of one that is paid by card, and of no other.
     pub async fn order_named(&self, name: PublicName) -> Result<Option<Order>> {
         match name {
             PublicName::PaymentHash(hash) => self.order_by_payment_hash(hash).await,
             PublicName::CardOrder(id) => Ok(self.order(id).await?.filter(|order| order.payment_hash().is_none())),
         }
+    }
+
+    pub async fn order_by_payment_hash(&self, hash: PaymentHash) -> Result<Option<Order>> {
+        let query = sqlx::query(select_orders!("WHERE payment_hash = $1")).bind(hash.to_string());
+        query.optional_from(&self.reader).await?.as_ref().map(order_from).transpose()
     }
 
     /// Orders that the node may still settle, oldest first, after `(created_at, id)`; the sweep's page.
@@ -142,6 +142,18 @@ impl Store {
              ORDER BY created_at, id LIMIT $3"
         );
         self.open_page(page, after, at_most).await
+    }
+
+    /// When the newest of the orders with a page was made that are older than `than`.
+    pub async fn newest_card_order(&self, than: Timestamp) -> Result<Option<Timestamp>> {
+        let row = sqlx::query(
+            "SELECT id, created_at FROM orders WHERE checkout_session IS NOT NULL AND created_at < $1 \
+             ORDER BY created_at DESC LIMIT 1",
+        )
+        .bind(than.millis())
+        .optional_from(&self.reader)
+        .await?;
+        row.map(|row| Record::new("orders", &row).time("created_at")).transpose()
     }
 
     /// A text for each rail, because each has an index of its own.

@@ -32,13 +32,15 @@ impl Store {
 }
 
 impl Tx {
-    pub async fn remember_stripe_event(&mut self, id: &str, now: Timestamp) -> Result<()> {
-        sqlx::query("INSERT INTO stripe_events (id, applied_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
-            .bind(id)
-            .bind(now.millis())
-            .execute(&mut *self.inner)
-            .await?;
-        Ok(())
+    /// False where it is remembered already.
+    pub async fn remember_stripe_event(&mut self, id: &str, now: Timestamp) -> Result<bool> {
+        let done =
+            sqlx::query("INSERT INTO stripe_events (id, applied_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
+                .bind(id)
+                .bind(now.millis())
+                .execute(&mut *self.inner)
+                .await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Enters a dispute; false where it is known, open or closed.

@@ -131,16 +131,20 @@ impl Tx {
 }
 
 impl Tx {
-    /// The subscriptions that an order granted something to and did not take back, by id.
-    pub async fn granted_by(&mut self, order: Uuid) -> Result<Vec<Uuid>> {
+    /// Locks what an order granted and did not take back; returns the subscriptions that it was granted to, by id.
+    pub async fn lock_grants_of(&mut self, order: Uuid) -> Result<Vec<Uuid>> {
         let rows = sqlx::query(
-            "SELECT DISTINCT subscription_id AS id FROM grants \
-             WHERE order_id = $1 AND subscription_id IS NOT NULL AND revoked_at IS NULL ORDER BY id",
+            "UPDATE grants SET granted_at = granted_at WHERE order_id = $1 AND revoked_at IS NULL \
+             RETURNING subscription_id",
         )
         .bind(order.to_string())
         .fetch_all(&mut *self.inner)
         .await?;
-        rows.iter().map(|row| Record::new("grants", row).id("id")).collect()
+        let ids = rows.iter().map(|row| Record::new("grants", row).optional_id("subscription_id"));
+        let mut ids: Vec<_> = ids.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
     }
 
     /// Whether something that a subscription was granted is under an open dispute.
@@ -155,17 +159,14 @@ impl Tx {
         Ok(row.is_some())
     }
 
-    /// Takes back what an order granted, also what is banked; returns the subscriptions that it counted for.
-    pub async fn revoke_grants(&mut self, order: Uuid, now: Timestamp) -> Result<Vec<Uuid>> {
-        let rows = sqlx::query(
-            "UPDATE grants SET revoked_at = $2 WHERE order_id = $1 AND revoked_at IS NULL RETURNING subscription_id",
-        )
-        .bind(order.to_string())
-        .bind(now.millis())
-        .fetch_all(&mut *self.inner)
-        .await?;
-        let ids = rows.iter().map(|row| Record::new("grants", row).optional_id("subscription_id"));
-        Ok(ids.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    /// Takes back what an order granted, also what is banked; its grants must be locked, and what they count for.
+    pub async fn revoke_grants(&mut self, order: Uuid, now: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE grants SET revoked_at = $2 WHERE order_id = $1 AND revoked_at IS NULL")
+            .bind(order.to_string())
+            .bind(now.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
     }
 }
 

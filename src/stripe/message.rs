@@ -5,10 +5,13 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::domain::instance_key::KeyId;
 use crate::domain::time::{SECOND, Timestamp};
 
 /// The field of an object's metadata that holds the id of its order; other programs may use the account, too.
 const ORDER_ID: &str = "wiretoll_order";
+/// And the one with the instance key of its claim token, for a database that has forgotten the order.
+const KEY_ID: &str = "wiretoll_key";
 
 /// A Checkout Session: a page on which one card payment can be made.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -33,7 +36,8 @@ pub struct Session {
     pub client_reference_id: Option<String>,
     #[serde(default)]
     pub metadata: Option<HashMap<String, String>>,
-    /// Seconds since 1970.
+    /// Seconds since 1970, as the end is.
+    pub created: i64,
     pub expires_at: i64,
 }
 
@@ -152,6 +156,15 @@ impl Session {
     pub fn order(&self) -> Option<Uuid> {
         let id = self.metadata.as_ref()?.get(ORDER_ID)?;
         Uuid::parse_str(id).ok().filter(|_| self.client_reference_id.as_ref() == Some(id))
+    }
+
+    /// The instance key that the order's claim token derives from.
+    pub fn key(&self) -> Option<KeyId> {
+        self.metadata.as_ref()?.get(KEY_ID)?.parse().ok().map(KeyId)
+    }
+
+    pub const fn created(&self) -> Timestamp {
+        seconds(self.created)
     }
 
     pub const fn expires_at(&self) -> Timestamp {

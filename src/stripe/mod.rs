@@ -12,24 +12,29 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::config::{SecretText, StripeSettings, TextSource};
+use crate::domain::instance_key::KeyId;
 use crate::domain::money::UsdCents;
 use crate::domain::time::{SECOND, Timestamp};
 use crate::egress::{self, Egress, Method, Purpose, Request};
+use crate::metrics::Metrics;
 
 pub use message::{About, Charge, Dispute, DisputeStatus, Event, PaymentStatus, Session, SessionStatus};
-pub use signature::{Refusal, verify};
+pub use signature::{Refusal, TOLERANCE, verify};
 
 /// The operator's account at Stripe. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Stripe {
     settings: StripeSettings,
     egress: Egress,
+    metrics: Metrics,
 }
 
 /// What a page is to be made for.
 #[derive(Debug, Clone)]
 pub struct NewSession {
     pub order: Uuid,
+    /// The instance key that its claim token derives from.
+    pub key: KeyId,
     pub price: UsdCents,
     /// Shown on the page and on the receipt.
     pub description: String,
@@ -72,9 +77,12 @@ struct ErrorDetails {
     message: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Listed {
-    data: Vec<Session>,
+/// Some of many pages, the newest first.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Listed {
+    pub data: Vec<Session>,
+    #[serde(default)]
+    pub has_more: bool,
 }
 
 impl Error {
@@ -85,11 +93,29 @@ impl Error {
             Self::Refused { .. } | Self::Unreadable(_) => false,
         }
     }
+
+    /// The word in metrics.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unanswered(_) => "unanswered",
+            Self::Unable { .. } => "unable",
+            Self::Credential { .. } => "credential",
+            Self::Refused { .. } => "refused",
+            Self::Unreadable(_) => "unreadable",
+            Self::File { .. } => "file",
+        }
+    }
 }
 
 impl Stripe {
-    pub const fn new(settings: StripeSettings, egress: Egress) -> Self {
-        Self { settings, egress }
+    pub fn new(settings: StripeSettings, egress: Egress) -> Self {
+        Self { settings, egress, metrics: Metrics::default() }
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     pub const fn settings(&self) -> &StripeSettings {
@@ -99,7 +125,7 @@ impl Stripe {
     /// Makes the page of an order, or finds the one that an earlier attempt made.
     pub async fn create_session(&self, new: &NewSession) -> Result<Session, Error> {
         let (order, price) = (new.order.to_string(), new.price.get().to_string());
-        let expires_at = (new.expires_at.millis() / SECOND).to_string();
+        let (key, expires_at) = (new.key.0.to_string(), (new.expires_at.millis() / SECOND).to_string());
         let form = form(&[
             ("mode", "payment"),
             ("payment_method_types[0]", "card"),
@@ -109,23 +135,32 @@ impl Stripe {
             ("line_items[0][price_data][product_data][name]", &new.description),
             ("client_reference_id", &order),
             ("metadata[wiretoll_order]", &order),
+            ("metadata[wiretoll_key]", &key),
             ("payment_intent_data[metadata][wiretoll_order]", &order),
             ("success_url", &self.settings.success_url),
             ("cancel_url", &self.settings.cancel_url),
             ("expires_at", &expires_at),
         ]);
-        self.ask(Method::Post, "/v1/checkout/sessions", form, Some(&order)).await
+        self.ask("create", Method::Post, "/v1/checkout/sessions", form, Some(&order)).await
     }
 
     pub async fn session(&self, id: &str) -> Result<Session, Error> {
-        self.ask(Method::Get, &format!("/v1/checkout/sessions/{}", encoded(id)), Vec::new(), None).await
+        self.ask("show", Method::Get, &format!("/v1/checkout/sessions/{}", encoded(id)), Vec::new(), None).await
     }
 
     /// The session that a payment was made in; none where it was not made on such a page.
     pub async fn session_of(&self, payment_intent: &str) -> Result<Option<Session>, Error> {
         let path = format!("/v1/checkout/sessions?limit=1&payment_intent={}", encoded(payment_intent));
-        let listed: Listed = self.ask(Method::Get, &path, Vec::new(), None).await?;
+        let listed: Listed = self.ask("list", Method::Get, &path, Vec::new(), None).await?;
         Ok(listed.data.into_iter().next())
+    }
+
+    /// Pages that were made at `since` or later and finished; the next ones are those after the last of these.
+    pub async fn completed_since(&self, since: Timestamp, after: Option<&str>) -> Result<Listed, Error> {
+        let since = since.millis() / SECOND;
+        let after = after.map_or(String::new(), |id| format!("&starting_after={}", encoded(id)));
+        let path = format!("/v1/checkout/sessions?limit=100&status=complete&created%5Bgte%5D={since}{after}");
+        self.ask("list", Method::Get, &path, Vec::new(), None).await
     }
 
     /// Closes the page, so that nobody pays on it any more.
@@ -133,10 +168,24 @@ impl Stripe {
     /// # Errors
     /// [`Error::Refused`] for one that is not open: look it up.
     pub async fn expire_session(&self, id: &str) -> Result<Session, Error> {
-        self.ask(Method::Post, &format!("/v1/checkout/sessions/{}/expire", encoded(id)), Vec::new(), None).await
+        let path = format!("/v1/checkout/sessions/{}/expire", encoded(id));
+        self.ask("expire", Method::Post, &path, Vec::new(), None).await
     }
 
     async fn ask<T: DeserializeOwned>(
+        &self,
+        call: &'static str,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        idempotency_key: Option<&str>,
+    ) -> Result<T, Error> {
+        let answer = self.send(method, path, body, idempotency_key).await;
+        self.metrics.stripe_call(call, answer.as_ref().err().map_or("answered", Error::kind));
+        answer
+    }
+
+    async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,

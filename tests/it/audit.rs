@@ -33,6 +33,7 @@ use wiretoll::domain::event::{Act, Subject};
 use wiretoll::domain::keys::PublicKey;
 use wiretoll::domain::money::{Amount, UsdCents};
 use wiretoll::domain::note::Note;
+use wiretoll::domain::order::PublicName;
 use wiretoll::domain::payment::{Evidence, Provider};
 use wiretoll::domain::subscription::Span;
 use wiretoll::domain::webhook::{Disabled, EventFilter, Owner, WebhookUrl};
@@ -160,7 +161,9 @@ async fn every_verb_says_who_did_it(on: On) {
     add_nostr_key(app, second, &founder).await.unwrap();
     remove_nostr_key(app, second, &founder).await.unwrap();
     create_code(app, &owner, None).await.unwrap();
-    adopt_order(app, theirs.payment_hash(), &SecretText::new(theirs.token.clone()), &owner).await.unwrap();
+    adopt_order(app, PublicName::PaymentHash(theirs.payment_hash()), &SecretText::new(theirs.token.clone()), &owner)
+        .await
+        .unwrap();
 
     let listeners = (Owner::Account(owner.account), Whose::Accounts(owner.account), By::Account(&owner));
     a_webhook_is_looked_after(app, listeners).await;

@@ -1,13 +1,15 @@
-//! All that the node and the database hold, read and left as it is.
+//! All that node, Stripe and database hold, read and left as it is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::{AnyConnection, FromRow};
 use wiretoll::config;
+use wiretoll::domain::referral::Bonuses;
 use wiretoll::domain::server::Pool;
 use wiretoll::lnd::{InvoiceState, Node, NodeInvoice, Settlement};
 
 use crate::client::Config;
+use crate::stripe::{Page, Stripe};
 
 const PAGE: u32 = 500;
 
@@ -17,10 +19,17 @@ pub struct Books {
     /// By public key.
     pub node: String,
     pub pools: HashMap<String, Pool>,
+    pub bonuses: Bonuses,
     /// Whoever they belong to.
     pub invoices: Vec<NodeInvoice>,
+    pub pages: Vec<Page>,
+    /// Stripe's events that were answered with 200 before the database was read.
+    pub taken: BTreeSet<String>,
     pub orders: Vec<Order>,
     pub payments: Vec<Payment>,
+    pub disputes: Vec<Dispute>,
+    pub applied_events: Vec<AppliedEvent>,
+    pub codes: Vec<Code>,
     /// By subscription, in their order.
     pub grants: Vec<Grant>,
     pub subscriptions: Vec<Subscription>,
@@ -47,10 +56,16 @@ pub struct Order {
     pub target_id: Option<String>,
     pub subscription_id: Option<String>,
     pub public_key: Option<String>,
+    pub account_id: Option<String>,
+    pub referral_code: Option<String>,
     /// None of a bandwidth reset.
     pub months: Option<i64>,
-    pub amount_msat: i64,
-    pub payment_hash: String,
+    /// On Lightning.
+    pub amount_msat: Option<i64>,
+    pub payment_hash: Option<String>,
+    /// By card.
+    pub price_cents: Option<i64>,
+    pub checkout_session: Option<String>,
     pub state: String,
     pub invoice: Option<String>,
     pub add_index: Option<i64>,
@@ -62,30 +77,59 @@ pub struct Order {
 #[derive(Debug, FromRow)]
 pub struct Payment {
     pub id: String,
+    pub provider: String,
     pub external_id: String,
     pub order_id: Option<String>,
     pub unit: String,
     pub amount: i64,
     pub excess: i64,
+    pub refunded: i64,
     pub settled_at: i64,
     pub recorded_at: i64,
     pub outcome: String,
 }
 
+/// A bank that asks for the money of an order.
+#[derive(Debug, FromRow)]
+pub struct Dispute {
+    pub id: String,
+    pub order_id: String,
+    pub outcome: Option<String>,
+}
+
+#[derive(Debug, FromRow)]
+pub struct AppliedEvent {
+    pub id: String,
+}
+
+#[derive(Debug, FromRow)]
+pub struct Code {
+    pub code: String,
+    pub account_id: String,
+}
+
 #[derive(Debug, FromRow)]
 pub struct Grant {
-    pub order_id: String,
+    /// None of the operator's.
+    pub order_id: Option<String>,
     pub kind: String,
-    pub subscription_id: String,
-    pub sequence: i64,
-    pub months: i64,
+    /// None of what is banked.
+    pub subscription_id: Option<String>,
+    pub sequence: Option<i64>,
+    /// Who earned a bonus.
+    pub account_id: Option<String>,
+    pub months: Option<i64>,
+    /// The operator's.
+    pub days: Option<i64>,
     pub granted_at: i64,
+    pub revoked_at: Option<i64>,
 }
 
 #[derive(Debug, FromRow)]
 pub struct Subscription {
     pub id: String,
     pub founded_by: String,
+    pub account_id: Option<String>,
     pub server_id: String,
     pub ends_at: i64,
     pub standing: String,
@@ -161,31 +205,44 @@ macro_rules! rows {
 
 impl Books {
     /// The database first: what settles meanwhile is then missing in it, and a second reading finds it there.
-    pub async fn read(node: &Node, database: &mut AnyConnection, config: &config::Config, claimed: &[Config]) -> Self {
+    pub async fn read(
+        (node, stripe): (&Node, &Stripe),
+        taken: BTreeSet<String>,
+        database: &mut AnyConnection,
+        config: &config::Config,
+        claimed: &[Config],
+    ) -> Self {
         let pools = config.servers.iter().map(|server| (server.id.to_string(), server.pool.clone()));
         let mut books = Self {
             shop: config.service.name.clone(),
             node: String::new(),
             pools: pools.collect(),
+            bonuses: config.bonuses.clone(),
             invoices: Vec::new(),
+            pages: Vec::new(),
+            taken,
             orders: rows!(
                 database,
-                "SELECT id, kind, target_id, subscription_id, public_key, months, amount_msat, payment_hash, state, \
-                 invoice, add_index, invoice_expires_at, paid_at, created_at FROM orders ORDER BY id"
+                "SELECT id, kind, target_id, subscription_id, public_key, account_id, referral_code, months, amount_msat, \
+                 payment_hash, price_cents, checkout_session, state, invoice, add_index, invoice_expires_at, paid_at, \
+                 created_at FROM orders ORDER BY id"
             ),
             payments: rows!(
                 database,
-                "SELECT id, external_id, order_id, unit, amount, excess, settled_at, recorded_at, outcome \
-                 FROM payments WHERE provider = 'lightning' ORDER BY id"
+                "SELECT id, provider, external_id, order_id, unit, amount, excess, refunded, settled_at, recorded_at, \
+                 outcome FROM payments ORDER BY id"
             ),
+            disputes: rows!(database, "SELECT id, order_id, outcome FROM disputes ORDER BY id"),
+            applied_events: rows!(database, "SELECT id FROM stripe_events"),
+            codes: rows!(database, "SELECT code, account_id FROM referral_codes"),
             grants: rows!(
                 database,
-                "SELECT order_id, kind, subscription_id, sequence, months, granted_at FROM grants \
-                 WHERE subscription_id IS NOT NULL ORDER BY subscription_id, sequence"
+                "SELECT order_id, kind, subscription_id, sequence, account_id, months, days, granted_at, revoked_at \
+                 FROM grants ORDER BY subscription_id, sequence"
             ),
             subscriptions: rows!(
                 database,
-                "SELECT id, founded_by, server_id, ends_at, standing FROM subscriptions ORDER BY id"
+                "SELECT id, founded_by, account_id, server_id, ends_at, standing FROM subscriptions ORDER BY id"
             ),
             resets: rows!(
                 database,
@@ -208,6 +265,7 @@ impl Books {
             claimed: claimed.to_vec(),
         };
         books.ask(node).await;
+        books.pages = stripe.pages();
         books
     }
 

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use wiretoll::domain::time::Timestamp;
 
 use crate::PATIENCE;
+use crate::stripe::Stripe;
 
 const API: &str = "/api/public/v1";
 /// As the apps that exist do.
@@ -20,6 +21,7 @@ pub struct Client {
     http: reqwest::Client,
     services: Arc<[SocketAddr]>,
     control: SocketAddr,
+    pub stripe: Arc<Stripe>,
     chance: Mutex<fastrand::Rng>,
 }
 
@@ -28,22 +30,37 @@ pub struct Wish {
     path: &'static str,
     body: Value,
     key: String,
+    /// An account's key, for whoever has one.
+    credential: Option<String>,
     /// What was answered first.
     answered: Mutex<Option<Order>>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Order {
-    pub hash: String,
-    pub invoice: String,
-    pub msat: u64,
+    /// What it goes by: the payment hash, or where a card pays its id.
+    pub name: String,
+    pub bill: Bill,
     pub expires_at: Timestamp,
+    /// Proves a claim where a card paid.
+    pub token: Option<String>,
+}
+
+/// How an order is paid.
+#[derive(Debug, Clone)]
+pub enum Bill {
+    Invoice {
+        text: String,
+        msat: u64,
+    },
+    /// At Stripe.
+    Page,
 }
 
 /// A WireGuard config as it was handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    pub hash: String,
+    pub order: String,
     pub subscription: String,
     pub server: String,
     pub address: String,
@@ -77,54 +94,116 @@ impl Wish {
 
     fn new(path: &'static str, body: Value, chance: &mut fastrand::Rng) -> Self {
         let key = uuid::Builder::from_random_bytes(chance.u128(..).to_be_bytes()).into_uuid();
-        Self { path, body, key: key.to_string(), answered: Mutex::default() }
+        Self { path, body, key: key.to_string(), credential: None, answered: Mutex::default() }
+    }
+
+    pub fn by_card(mut self) -> Self {
+        self.body["paymentMethod"] = json!("card");
+        self
+    }
+
+    /// Who told them of the shop.
+    pub fn naming(mut self, code: &str) -> Self {
+        self.body["referralCode"] = json!(code);
+        self
+    }
+
+    /// With the key of an account.
+    pub fn of(mut self, key: &str) -> Self {
+        self.credential = Some(format!("Bearer {key}"));
+        self
+    }
+}
+
+impl Order {
+    pub fn is_by_card(&self) -> bool {
+        matches!(self.bill, Bill::Page)
+    }
+
+    /// The price on Lightning.
+    pub fn msat(&self) -> u64 {
+        match self.bill {
+            Bill::Invoice { msat, .. } => msat,
+            Bill::Page => panic!("{} is paid by card", self.name),
+        }
+    }
+
+    fn from(body: &Value) -> Self {
+        let token = body["claimToken"].as_str().map(str::to_owned);
+        let expires_at = Timestamp::parse(&text(body, "expiresAt")).unwrap();
+        if body["amountCents"].is_null() {
+            let msat = body["amountSats"].as_u64().unwrap() * 1000;
+            let bill = Bill::Invoice { text: text(body, "invoice"), msat };
+            return Self { name: text(body, "paymentHash"), bill, expires_at, token };
+        }
+        let id = body["orderId"].as_str().or(body["renewalId"].as_str()).unwrap_or_else(|| panic!("no id: {body}"));
+        Self { name: id.to_owned(), bill: Bill::Page, expires_at, token }
     }
 }
 
 impl Client {
-    pub fn new(services: &[SocketAddr], control: SocketAddr, seed: u64) -> Self {
+    pub fn new(services: &[SocketAddr], control: SocketAddr, stripe: Arc<Stripe>, seed: u64) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().unwrap();
-        Self { http, services: services.into(), control, chance: Mutex::new(fastrand::Rng::with_seed(seed)) }
+        Self { http, services: services.into(), control, stripe, chance: Mutex::new(fastrand::Rng::with_seed(seed)) }
     }
 
     /// The order of a wish; none where its server is sold out.
     ///
     /// The same wish gives the same order for as long as its invoice can be paid, and after it was.
     pub async fn order(&self, wish: &Wish) -> Option<Order> {
-        let (status, body) = self.ask(|| self.post(wish.path, &wish.body).header("Idempotency-Key", &wish.key)).await;
+        let (status, body) = self.ask(|| self.wish(wish)).await;
         if status == 503 {
             return None;
         }
         assert_eq!(status, 200, "{body}");
-        let order = Order {
-            hash: text(&body, "paymentHash"),
-            invoice: text(&body, "invoice"),
-            msat: body["amountSats"].as_u64().unwrap() * 1000,
-            expires_at: Timestamp::parse(&text(&body, "expiresAt")).unwrap(),
-        };
+        let mut order = Order::from(&body);
         let before = wish.answered.lock().unwrap().replace(order.clone());
-        if let Some(before) = before.filter(|before| before.hash != order.hash) {
-            let closed = self.check(&before.hash).await["invoiceExpired"] == true;
-            assert!(closed, "{} has two orders: {} and {}", wish.key, before.hash, order.hash);
+        let Some(before) = before else { return Some(order) };
+        if before.name != order.name {
+            let closed = self.check(&before.name).await["invoiceExpired"] == true;
+            assert!(closed, "{} has two orders: {} and {}", wish.key, before.name, order.name);
+        } else if order.token.is_none() {
+            // It is shown until the order is paid.
+            order.token = before.token;
+            *wish.answered.lock().unwrap() = Some(order.clone());
         }
         Some(order)
     }
 
+    fn wish(&self, wish: &Wish) -> reqwest::RequestBuilder {
+        let request = self.post(wish.path, &wish.body).header("Idempotency-Key", &wish.key);
+        match &wish.credential {
+            Some(credential) => request.header("Authorization", credential),
+            None => request,
+        }
+    }
+
+    /// Makes the referral code of an account.
+    pub async fn referral_code(&self, key: &str) -> String {
+        let request = || {
+            let request = self.http.post(format!("http://{}/api/referral/create", self.service())).json(&json!({}));
+            request.header("Authorization", format!("Bearer {key}"))
+        };
+        let (status, body) = self.ask(request).await;
+        assert_eq!(status, 200, "{body}");
+        text(&body, "code")
+    }
+
     /// Asks and goes away before the answer, as a phone in a tunnel does.
     pub async fn hang_up(&self, wish: &Wish, after: Duration) {
-        let request = self.post(wish.path, &wish.body).header("Idempotency-Key", &wish.key);
-        let _ = tokio::time::timeout(after, request.send()).await;
+        let _ = tokio::time::timeout(after, self.wish(wish).send()).await;
     }
 
     /// Pays so many millisatoshis, as often as it takes to know what came of it.
     pub async fn pay(&self, order: &Order, msat: u64) -> Payment {
         let began = Instant::now();
+        let Bill::Invoice { text, .. } = &order.bill else { panic!("{} is paid by card", order.name) };
         loop {
-            let request = self.control("/pay", &json!({ "invoice": order.invoice, "amount_msat": msat }));
+            let request = self.control("/pay", &json!({ "invoice": text, "amount_msat": msat }));
             match outcome(request).await.as_deref() {
                 Some("settled" | "already_settled") => return Payment::Arrived,
                 Some("closed") => return Payment::Refused,
-                other => assert!(began.elapsed() < PATIENCE, "{} could not be paid: {other:?}", order.hash),
+                other => assert!(began.elapsed() < PATIENCE, "{} could not be paid: {other:?}", order.name),
             }
             sleep(BEFORE_REPEAT).await;
         }
@@ -165,15 +244,18 @@ impl Client {
     }
 
     /// The config of a paid order; none where a refund is due.
-    pub async fn claim(&self, hash: &str) -> Option<Config> {
-        let claim = json!({ "paymentHash": hash });
+    pub async fn claim(&self, order: &Order) -> Option<Config> {
+        let claim = match order.bill {
+            Bill::Invoice { .. } => json!({ "paymentHash": order.name }),
+            Bill::Page => json!({ "orderId": order.name, "claimToken": order.token }),
+        };
         let (status, body) = self.ask(|| self.post("/subscription/claim", &claim)).await;
         if status == 503 {
             return None;
         }
-        assert_eq!(status, 200, "{hash}: {body}");
+        assert_eq!(status, 200, "{}: {body}", order.name);
         Some(Config {
-            hash: hash.to_owned(),
+            order: order.name.clone(),
             subscription: text(&body["subscription"], "id"),
             server: text(&body["server"], "id"),
             address: text(&body["peer"], "address"),

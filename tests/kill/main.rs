@@ -2,8 +2,8 @@
 //!
 //! Needs the feature `crash-points`; Postgres tests need `TEST_POSTGRES_URL`, as in `tests/it`. `points` kills the
 //! service at each point of `wiretoll::crash::POINTS`, `random` kills service and node whenever it likes, and
-//! `replicas` kills two services in turn. After each, `checker` holds the database against the node; `planted` shows
-//! that it finds what is wrong.
+//! `replicas` kills two services in turn. After each, `checker` holds the database against the node and against Stripe;
+//! `planted` shows that it finds what is wrong.
 //!
 //! | variable | default | for |
 //! |---|---|---|
@@ -19,8 +19,13 @@
 )]
 
 mod books;
+mod by_card;
 mod checker;
 mod client;
+mod customer;
+#[expect(dead_code, reason = "tests/it asks it for more")]
+#[path = "../at_the_wire/stripe.rs"]
+mod fake_stripe;
 mod planted;
 mod points;
 mod program;
@@ -30,6 +35,7 @@ mod random;
 mod receiver;
 mod replicas;
 mod run;
+mod stripe;
 mod world;
 
 /// Longer than anything takes here; a debug build on a busy machine is slow.

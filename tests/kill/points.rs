@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
-use sqlx::AssertSqlSafe;
-use wiretoll::app::bandwidth::month_of;
-use wiretoll::clock::Clock;
 use wiretoll::crash::POINTS;
 use wiretoll::lnd::InvoiceState;
 
-use crate::client::{Client, Config, Order, Payment, Wish, a_key};
+use crate::by_card;
+use crate::client::{Bill, Client, Config, Order, Payment, Wish, a_key};
 use crate::on_both_databases;
 use crate::receiver::Receiver;
 use crate::world::{On, World};
@@ -42,9 +40,45 @@ enum Story {
     Restored,
     /// A webhook is told of a purchase.
     Told,
+    /// Somebody's code is named by a buyer, and brings its owner's subscription a bonus.
+    Bonus,
+    /// What was banked is given with its owner's purchase.
+    BankedBonus,
+    /// Order, pay at Stripe, whose event is told until it is taken, claim twice.
+    CardPurchase,
+    /// The same with more months for a key.
+    CardRenewal,
+    /// Paid, and no event comes.
+    CardUnheard,
+    /// The page is not what was asked for.
+    CardUnusable,
+    /// Nobody pays.
+    CardExpiry,
+    /// Stripe tells that the page ended.
+    CardEnded,
+    /// Paid just before it is closed, and no event tells.
+    CardLastMoment,
+    /// Another amount is paid.
+    CardTooLittle,
+    /// Money where test cards are expected.
+    CardElsewhere,
+    /// The database is restored from a copy that does not know the order.
+    CardRestored,
+    /// The same, and Stripe told of the payment before.
+    CardForgotten,
+    /// Given back, with the bonus that it brought.
+    CardRefund,
+    /// The same, and nobody told of the payment before.
+    CardRefundFirst,
+    /// A bank asks for the money.
+    CardDisputed,
+    /// And does not get it.
+    CardDisputeWon,
+    /// Or does.
+    CardDisputeLost,
 }
 
-const STORIES: [(Story, &[&str]); 11] = [
+const STORIES: [(Story, &[&str]); 29] = [
     (
         Story::Purchase,
         &[
@@ -80,6 +114,53 @@ const STORIES: [(Story, &[&str]); 11] = [
     (Story::Stranger, &["pass_over.before_commit", "pass_over.committed"]),
     (Story::Restored, &["record_orphan.before_commit", "record_orphan.committed"]),
     (Story::Told, &["fan_out.before_commit", "fan_out.committed", "send_webhooks.claimed", "send_webhooks.answered"]),
+    (Story::Bonus, &["settle.before_commit", "settle.committed"]),
+    (Story::BankedBonus, &["settle.before_commit", "settle.committed"]),
+    (
+        Story::CardPurchase,
+        &[
+            "open_order.before_commit",
+            "open_order.committed",
+            "request_checkout.made",
+            "store_checkout.before_commit",
+            "store_checkout.committed",
+            "settle.before_commit",
+            "settle.committed",
+        ],
+    ),
+    (
+        Story::CardRenewal,
+        &["request_checkout.made", "store_checkout.committed", "settle.before_commit", "settle.committed"],
+    ),
+    (Story::CardUnheard, &["look_up_checkout.answered", "settle.before_commit", "settle.committed"]),
+    (
+        Story::CardUnusable,
+        &["close_checkout.before_expire", "close_checkout.expired", "abandon.before_commit", "abandon.committed"],
+    ),
+    (
+        Story::CardExpiry,
+        &["close_checkout.before_expire", "close_checkout.expired", "expire.before_commit", "expire.committed"],
+    ),
+    (Story::CardEnded, &["expire.before_commit", "expire.committed"]),
+    (Story::CardLastMoment, &["close_checkout.already_closed", "look_up_checkout.answered", "settle.before_commit"]),
+    (Story::CardTooLittle, &["settle.before_commit", "settle.committed"]),
+    (Story::CardElsewhere, &["record_mismatch.before_commit", "record_mismatch.committed"]),
+    (Story::CardRestored, &["record_orphan.before_commit", "record_orphan.committed"]),
+    (Story::CardForgotten, &["record_orphan.before_commit", "record_orphan.committed"]),
+    (Story::CardRefund, &["give_back.before_commit", "give_back.committed"]),
+    (
+        Story::CardRefundFirst,
+        &[
+            "settle.before_commit",
+            "settle.committed",
+            "give_back.paid_first",
+            "give_back.before_commit",
+            "give_back.committed",
+        ],
+    ),
+    (Story::CardDisputed, &["give_back.before_commit", "give_back.committed"]),
+    (Story::CardDisputeWon, &["give_back.before_commit", "give_back.committed"]),
+    (Story::CardDisputeLost, &["give_back.before_commit", "give_back.committed"]),
 ];
 
 /// So many stories of one test at a time; most of each is waiting.
@@ -105,6 +186,24 @@ tests!(
     a_payment_to_somebody_else: Stranger,
     a_restored_database: Restored,
     scenario_39_a_webhook_that_is_to_be_told: Told,
+    scenario_28_a_bonus: Bonus,
+    scenario_28_a_bonus_that_was_banked: BankedBonus,
+    scenario_25_a_purchase_by_card: CardPurchase,
+    a_renewal_by_card: CardRenewal,
+    a_payment_by_card_that_no_event_tells_of: CardUnheard,
+    a_page_that_is_not_what_was_asked_for: CardUnusable,
+    a_page_that_nobody_pays_on: CardExpiry,
+    a_page_whose_end_stripe_tells: CardEnded,
+    a_payment_by_card_at_the_last_moment: CardLastMoment,
+    a_payment_by_card_of_another_amount: CardTooLittle,
+    a_payment_of_the_other_mode: CardElsewhere,
+    a_payment_by_card_for_an_order_that_is_not_known: CardRestored,
+    scenario_52_a_payment_by_card_that_the_database_forgot: CardForgotten,
+    a_refund: CardRefund,
+    a_refund_that_comes_before_its_payment: CardRefundFirst,
+    a_dispute: CardDisputed,
+    a_dispute_that_is_won: CardDisputeWon,
+    a_dispute_that_is_lost: CardDisputeLost,
 );
 
 /// A story dies at its points or fails; so what stands in the table, in the code and in the stories has been reached.
@@ -148,6 +247,24 @@ async fn tell(on: On, story: Story, point: &str) {
         Story::Stranger => stranger(on, point).await,
         Story::Restored => restored(on, point).await,
         Story::Told => told(on, point).await,
+        Story::Bonus => bonus(on, point).await,
+        Story::BankedBonus => banked_bonus(on, point).await,
+        Story::CardPurchase => by_card::purchase(on, point).await,
+        Story::CardRenewal => by_card::renewal(on, point).await,
+        Story::CardUnheard => by_card::unheard(on, point).await,
+        Story::CardUnusable => by_card::unusable(on, point).await,
+        Story::CardExpiry => by_card::expiry(on, point).await,
+        Story::CardEnded => by_card::ended(on, point).await,
+        Story::CardLastMoment => by_card::last_moment(on, point).await,
+        Story::CardTooLittle => by_card::too_little(on, point).await,
+        Story::CardElsewhere => by_card::elsewhere(on, point).await,
+        Story::CardRestored => by_card::restored(on, point).await,
+        Story::CardForgotten => by_card::forgotten(on, point).await,
+        Story::CardRefund => by_card::refund(on, point).await,
+        Story::CardRefundFirst => by_card::refund_first(on, point).await,
+        Story::CardDisputed => by_card::disputed(on, point).await,
+        Story::CardDisputeWon => by_card::dispute_won(on, point).await,
+        Story::CardDisputeLost => by_card::dispute_lost(on, point).await,
     }
 }
 
@@ -158,15 +275,15 @@ fn a_month() -> Wish {
 /// From the wish to the payment that is seen.
 async fn buy(client: &Client, wish: &Wish) -> Order {
     let order = client.order(wish).await.unwrap();
-    assert_eq!(client.pay(&order, order.msat).await, Payment::Arrived);
-    client.until_paid(&order.hash).await;
+    assert_eq!(client.pay(&order, order.msat()).await, Payment::Arrived);
+    client.until_paid(&order.name).await;
     order
 }
 
 async fn buy_and_claim(client: &Client, wish: &Wish) -> Config {
     let order = buy(client, wish).await;
-    let config = client.claim(&order.hash).await.unwrap();
-    assert_eq!(client.claim(&order.hash).await.unwrap(), config, "a repeated claim");
+    let config = client.claim(&order).await.unwrap();
+    assert_eq!(client.claim(&order).await.unwrap(), config, "a repeated claim");
     config
 }
 
@@ -198,11 +315,7 @@ async fn reset(on: On, point: &str) {
     let (client, mut chance) = (world.client(1), fastrand::Rng::new());
     let key = a_key(&mut chance);
     let config = buy_and_claim(&client, &Wish::to_buy("eu-de", 1, Some(&key), &mut chance)).await;
-    let month = month_of(Clock::System.now());
-    let used = format!(
-        "INSERT INTO monthly_usage (subscription_id, month, bytes) SELECT id, '{month}', 90000000000 FROM subscriptions"
-    );
-    sqlx::raw_sql(AssertSqlSafe(used)).execute(&mut world.database().await).await.unwrap();
+    world.use_up(&config.subscription).await;
     let wish = Wish::to_reset(&key, &mut chance);
     world.die_at(point, buy(&client, &wish)).await;
     world.start_service(0).await;
@@ -228,16 +341,16 @@ async fn paid_unseen(on: On, point: &str) {
     world.die_at("request_invoice.added", client.order(&wish)).await;
     let invoice = world.books(&[]).await.invoices.remove(0);
     let seen = Order {
-        hash: invoice.payment_hash.to_string(),
-        invoice: invoice.payment_request,
-        msat: invoice.amount.get(),
+        name: invoice.payment_hash.to_string(),
+        bill: Bill::Invoice { text: invoice.payment_request, msat: invoice.amount.get() },
         expires_at: invoice.created_at,
+        token: None,
     };
-    assert_eq!(client.pay(&seen, seen.msat).await, Payment::Arrived);
+    assert_eq!(client.pay(&seen, seen.msat()).await, Payment::Arrived);
     world.die_at(point, client.order(&wish)).await;
     world.start_service(0).await;
     let config = buy_and_claim(&client, &wish).await;
-    assert_eq!(config.hash, seen.hash);
+    assert_eq!(config.order, seen.name);
     world.checks_out(&[config]).await;
 }
 
@@ -262,7 +375,7 @@ async fn expiry(on: On, point: &str) {
     world.die_at(point, meanwhile).await;
     let unpaid = world.books(&[]).await.orders.remove(0);
     world.start_service(0).await;
-    client.until_expired(&unpaid.payment_hash).await;
+    client.until_expired(unpaid.payment_hash.as_ref().unwrap()).await;
     let books = world.checks_out(&[]).await;
     assert_eq!(books.orders_in("expired"), 1);
 }
@@ -275,7 +388,7 @@ async fn last_moment(on: On, point: &str) {
             // A look at the node that happens to come now finds the payment: then the next one.
             let order = client.order(&a_month()).await.unwrap();
             assert!(client.control_node("/faults", &json!({ "fault": "lose_event", "nth": 1 })).await);
-            client.pay(&order, order.msat).await;
+            client.pay(&order, order.msat()).await;
             tokio::time::sleep(Duration::from_secs(20)).await;
         }
     };
@@ -311,7 +424,7 @@ async fn restored(on: On, point: &str) {
     let forgotten = client.order(&a_month()).await.unwrap();
     world.kill_service(0);
     world.restore(&copy);
-    assert_eq!(client.pay(&forgotten, forgotten.msat).await, Payment::Arrived);
+    assert_eq!(client.pay(&forgotten, forgotten.msat()).await, Payment::Arrived);
     world.die_at(point, std::future::pending::<()>()).await;
     world.start_service(0).await;
     let books = world.checks_out(&[config]).await;
@@ -326,7 +439,7 @@ async fn told(on: On, point: &str) {
     let receiver = Receiver::start().await;
     let mut world = World::new(on, 1, Duration::ZERO).await;
     world.configure(&format!(
-        "[egress]\nallow = [\"127.0.0.1\"]\n[[webhooks]]\nurl = \"{}\"\nevents = [\"order.paid\"]\n\
+        "[[webhooks]]\nurl = \"{}\"\nevents = [\"order.paid\"]\n\
          secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n",
         receiver.url("/hooks")
     ));
@@ -346,6 +459,37 @@ async fn told(on: On, point: &str) {
     assert_eq!(came.len(), if twice { 2 } else { 1 }, "{point}");
     let ids: BTreeSet<_> = came.iter().map(|one| one.header("webhook-id").to_owned()).collect();
     assert_eq!(ids.len(), 1);
-    assert!(came.iter().all(|one| one.json()["data"]["order"]["paymentHash"] == order.hash.as_str()));
+    assert!(came.iter().all(|one| one.json()["data"]["order"]["paymentHash"] == order.name.as_str()));
     world.checks_out(&[]).await;
+}
+
+async fn bonus(on: On, point: &str) {
+    let mut world = World::open(on).await;
+    let client = world.client(1);
+    let owner = world.account().await;
+    let code = client.referral_code(&owner).await;
+    let config = buy_and_claim(&client, &a_month().of(&owner)).await;
+    let wish = a_month().naming(&code);
+    world.die_at(point, buy(&client, &wish)).await;
+    world.start_service(0).await;
+    buy(&client, &wish).await;
+    let books = world.checks_out(&[config]).await;
+    let given: Vec<_> = books.grants.iter().filter(|grant| grant.kind == "referral").collect();
+    assert!(matches!(given[..], [grant] if grant.subscription_id.is_some()), "{given:?}");
+}
+
+async fn banked_bonus(on: On, point: &str) {
+    let mut world = World::open(on).await;
+    let client = world.client(1);
+    let owner = world.account().await;
+    let code = client.referral_code(&owner).await;
+    buy(&client, &a_month().naming(&code)).await;
+    buy(&client, &a_month().naming(&code)).await;
+    let wish = a_month().of(&owner);
+    world.die_at(point, buy(&client, &wish)).await;
+    world.start_service(0).await;
+    let config = buy_and_claim(&client, &wish).await;
+    let books = world.checks_out(&[config]).await;
+    let given: Vec<_> = books.grants.iter().filter(|grant| grant.kind == "referral").collect();
+    assert!(given.len() == 2 && given.iter().all(|grant| grant.subscription_id.is_some()), "{given:?}");
 }

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep, sleep_until};
-use wiretoll::clock::Clock;
+use tokio::time::{Instant, interval, sleep};
 
 use crate::PATIENCE;
 use crate::books::settlement;
-use crate::client::{Client, Config, Order, Payment, Wish, a_key};
+use crate::client::{Config, Payment, Wish};
+use crate::customer::Customer;
 use crate::world::{On, World};
 
 /// Many, because one who pays late does nothing else until then.
@@ -21,6 +21,9 @@ const NODE_BEHIND: Duration = Duration::from_secs(48);
 /// A short run does not sell out; a large pool takes a while to be set up.
 const SMALL_POOL_LASTS: Duration = Duration::from_mins(1);
 const LARGE_POOL: &str = "10.9.0.0/19";
+/// As an invoice does.
+const PAGES_LAST: Duration = Duration::from_secs(12);
+const ACCOUNTS: usize = 3;
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// Who is killed.
@@ -34,15 +37,18 @@ pub enum Victims {
 
 /// What happened so far.
 #[derive(Default)]
-struct Tally {
-    orders: AtomicU64,
-    paid: AtomicU64,
-    refused: AtomicU64,
-    sold_out: AtomicU64,
-    refunds: AtomicU64,
-    claims: AtomicU64,
-    service_kills: AtomicU64,
-    node_kills: AtomicU64,
+pub struct Tally {
+    pub orders: AtomicU64,
+    pub paid: AtomicU64,
+    pub refused: AtomicU64,
+    pub sold_out: AtomicU64,
+    pub refunds: AtomicU64,
+    pub claims: AtomicU64,
+    pub by_card: AtomicU64,
+    pub went_back: AtomicU64,
+    pub resets: AtomicU64,
+    pub service_kills: AtomicU64,
+    pub node_kills: AtomicU64,
 }
 
 impl fmt::Display for Tally {
@@ -50,9 +56,13 @@ impl fmt::Display for Tally {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         write!(
             f,
-            "{} orders, {} payments, {} refused, {} sold out, {} refunds due, {} claims; killed: service {}, node {}",
+            "{} orders, {} payments ({} by card, of which {} went back), {} resets, {} refused, {} sold out, {} refunds due, \
+             {} claims; killed: service {}, node {}",
             of(&self.orders),
             of(&self.paid),
+            of(&self.by_card),
+            of(&self.went_back),
+            of(&self.resets),
             of(&self.refused),
             of(&self.sold_out),
             of(&self.refunds),
@@ -63,7 +73,7 @@ impl fmt::Display for Tally {
     }
 }
 
-fn count(what: &AtomicU64) {
+pub fn count(what: &AtomicU64) {
     what.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -89,9 +99,11 @@ pub async fn run(on: On, victims: Victims, lasting: Duration) {
         world.set("WIRETOLL_SERVERS__0__POOL", LARGE_POOL);
         world.set("WIRETOLL_SERVERS__1__POOL", LARGE_POOL);
     }
+    world.stripe.pages_last(PAGES_LAST);
     for number in 0..services {
         world.start_service(number).await;
     }
+    let accounts = accounts(&world).await;
     let (began, tally) = (Instant::now(), Arc::new(Tally::default()));
     let end = began + lasting;
     let mut customers = JoinSet::new();
@@ -100,7 +112,10 @@ pub async fn run(on: On, victims: Victims, lasting: Duration) {
             client: world.client(seed ^ number),
             chance: fastrand::Rng::with_seed(seed.wrapping_add(number)),
             tally: Arc::clone(&tally),
+            accounts: accounts.clone(),
+            database: world.database_url(),
             configs: Vec::new(),
+            tellings: JoinSet::new(),
         };
         customers.spawn(customer.live(end));
     }
@@ -111,13 +126,11 @@ pub async fn run(on: On, victims: Victims, lasting: Duration) {
         let mut progress = interval(PROGRESS_EVERY);
         loop {
             tokio::select! {
-                            () = &mut killing => break,
-                            // One who failed ends the run at once.
-                            Some(ended) = customers.join_next() => configs.extend(ended.unwrap()),
-                            _ = progress.tick() => {
-             eprintln!("{on:?}, {victims:?}, {} s: {tally}", began.elapsed().as_secs());
+                () = &mut killing => break,
+                // One who failed ends the run at once.
+                Some(ended) = customers.join_next() => configs.extend(ended.unwrap()),
+                _ = progress.tick() => eprintln!("{on:?}, {victims:?}, {} s: {tally}", began.elapsed().as_secs()),
             }
-                        }
         }
     }
     while let Some(ended) = customers.join_next().await {
@@ -135,8 +148,8 @@ async fn reckon(world: &World, seed: u64, configs: &[Config]) {
     loop {
         let wish = Wish::to_buy("eu-de", 1, None, &mut fastrand::Rng::new());
         let order = client.order(&wish).await.expect("it sells as before");
-        assert_eq!(client.pay(&order, order.msat).await, Payment::Arrived);
-        client.until_paid(&order.hash).await;
+        assert_eq!(client.pay(&order, order.msat()).await, Payment::Arrived);
+        client.until_paid(&order.name).await;
         let books = world.checks_out(configs).await;
         let last = books.invoices.iter().filter_map(|invoice| Some(settlement(invoice)?.settle_index)).max();
         let reached = books.positions.first().and_then(|position| u64::try_from(position.settle_index).ok());
@@ -146,6 +159,23 @@ async fn reckon(world: &World, seed: u64, configs: &[Config]) {
         // A payment that was seen before the stream was moves no position; the next one does.
         assert!(began.elapsed() < PATIENCE, "the position is {reached:?}, and the node's last settlement {last:?}");
     }
+}
+
+/// Accounts of people who tell others of the shop.
+async fn accounts(world: &World) -> Vec<Account> {
+    let mut accounts = Vec::new();
+    for _ in 0..ACCOUNTS {
+        let key = world.account().await;
+        let code = world.client(0).referral_code(&key).await;
+        accounts.push(Account { key, code });
+    }
+    accounts
+}
+
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub key: String,
+    pub code: String,
 }
 
 async fn kill(world: &mut World, victims: Victims, mut chance: fastrand::Rng, end: Instant, tally: &Tally) {
@@ -177,99 +207,5 @@ async fn kill(world: &mut World, victims: Victims, mut chance: fastrand::Rng, en
             start = began.elapsed();
             turn = (turn + 1) % world.services.len();
         }
-    }
-}
-
-/// Buys, renews and claims, in all the ways in which people do.
-struct Customer {
-    client: Client,
-    chance: fastrand::Rng,
-    tally: Arc<Tally>,
-    configs: Vec<Config>,
-}
-
-impl Customer {
-    async fn live(mut self, end: Instant) -> Vec<Config> {
-        while Instant::now() < end {
-            self.buy().await;
-        }
-        self.configs
-    }
-
-    async fn buy(&mut self) {
-        let server = *self.chance.choice(&["eu-de", "eu-de", "us-east", "us-east", "ch-zh"]).unwrap();
-        let key = self.chance.bool().then(|| a_key(&mut self.chance));
-        let wish = Wish::to_buy(server, *self.chance.choice(&[1, 3]).unwrap(), key.as_deref(), &mut self.chance);
-        let Some(order) = self.order_and_pay(&wish).await else { return };
-        let Some(config) = self.claim(&order.hash).await else { return };
-        while self.chance.u8(0..10) < 4 {
-            let months = *self.chance.choice(&[1, 3]).unwrap();
-            // Whoever brought the key may also order anew with it: that extends what the key has.
-            let again = match &key {
-                Some(key) if self.chance.bool() => Wish::to_buy(server, months, Some(key), &mut self.chance),
-                _ => Wish::to_renew(&config.public_key, months, &mut self.chance),
-            };
-            self.order_and_pay(&again).await;
-        }
-        let after = self.claim(&order.hash).await.expect("it was claimed before");
-        assert_eq!(after, config, "the same claim after renewals");
-        self.configs.push(config);
-    }
-
-    /// The order, if it was paid and shown as paid.
-    async fn order_and_pay(&mut self, wish: &Wish) -> Option<Order> {
-        if self.chance.u8(0..5) == 0 {
-            self.client.hang_up(wish, Duration::from_millis(self.chance.u64(0..60))).await;
-        }
-        let Some(order) = self.client.order(wish).await else {
-            count(&self.tally.sold_out);
-            // There may be a place again once an order there expired.
-            sleep(Duration::from_millis(self.chance.u64(0..500))).await;
-            return None;
-        };
-        count(&self.tally.orders);
-        if self.pay(&order).await? == Payment::Refused {
-            count(&self.tally.refused);
-            return None;
-        }
-        count(&self.tally.paid);
-        // A repeated request, too, does not make a second one.
-        if self.chance.u8(0..5) == 0 {
-            self.client.order(wish).await;
-        }
-        self.client.until_paid(&order.hash).await;
-        Some(order)
-    }
-
-    /// None for a customer who changed their mind.
-    async fn pay(&mut self, order: &Order) -> Option<Payment> {
-        let (client, price) = (&self.client, order.msat);
-        Some(match self.chance.u8(0..20) {
-            0..3 => return None,
-            3..5 => {
-                let (one, other) = tokio::join!(client.pay(order, price), client.pay(order, price));
-                assert_eq!(one, other, "two payments of one invoice");
-                one
-            }
-            5..7 => client.pay(order, price + self.chance.u64(1..price)).await,
-            7..9 => {
-                let over_in = order.expires_at.since(Clock::System.now());
-                let later = u64::try_from(over_in).unwrap_or_default() + self.chance.u64(0..9_000);
-                sleep_until(Instant::now() + Duration::from_millis(later)).await;
-                client.pay(order, price).await
-            }
-            _ => client.pay(order, price).await,
-        })
-    }
-
-    /// The config, the same however often and at whichever service it is claimed.
-    async fn claim(&mut self, hash: &str) -> Option<Config> {
-        count(&self.tally.claims);
-        let (one, other) = tokio::join!(self.client.claim(hash), self.client.claim(hash));
-        assert_eq!(one, other, "two claims at once");
-        if one.is_none() {
-            count(&self.tally.refunds);
-        }
-        one
     }
 }

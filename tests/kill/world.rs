@@ -2,12 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use sqlx::any::install_default_drivers;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
+use wiretoll::app::bandwidth::{bandwidth_limit, month_of};
 use wiretoll::clock::Clock;
 use wiretoll::config::Config;
 use wiretoll::lnd::Node;
@@ -17,6 +19,7 @@ use crate::books::Books;
 use crate::checker::{self, Findings};
 use crate::client::{Client, Config as Claimed};
 use crate::program::Program;
+use crate::stripe::Stripe;
 
 const SHOP: &str = include_str!("../../fixtures/kill.toml");
 
@@ -55,6 +58,7 @@ pub struct World {
     node_address: SocketAddr,
     control: SocketAddr,
     addresses: Vec<SocketAddr>,
+    pub stripe: Arc<Stripe>,
     pub node: Program,
     /// In the order of their addresses; none where one is down.
     pub services: Vec<Option<Program>>,
@@ -66,7 +70,13 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("wiretoll.toml"), SHOP).unwrap();
         let (node_address, control) = (free_address(), free_address());
-        let mut settings = vec![("WIRETOLL_LND__ADDRESS".to_owned(), format!("https://{node_address}"))];
+        let addresses: Vec<_> = (0..services).map(|_| free_address()).collect();
+        let stripe = Arc::new(Stripe::new(&addresses));
+        let mut settings = vec![
+            ("WIRETOLL_LND__ADDRESS".to_owned(), format!("https://{node_address}")),
+            ("WIRETOLL_STRIPE__API_BASE".to_owned(), format!("http://{}", stripe.address())),
+            ("WIRETOLL_RATE__AS_OF".to_owned(), Clock::System.now().to_string()),
+        ];
         if matches!(on, On::Postgres) {
             settings.push(("WIRETOLL_DATABASE__URL".to_owned(), create_database("").await));
         }
@@ -79,9 +89,8 @@ impl World {
             node = start_node(folder.path(), node_address, control).await;
         }
         copy_macaroon(folder.path()).await;
-        let addresses: Vec<_> = (0..services).map(|_| free_address()).collect();
         let services = addresses.iter().map(|_| None).collect();
-        Self { folder, on, settings, node_address, control, addresses, node, services }
+        Self { folder, on, settings, node_address, control, addresses, stripe, node, services }
     }
 
     /// The service, and later on whoever takes its place.
@@ -102,7 +111,22 @@ impl World {
     }
 
     pub fn client(&self, seed: u64) -> Client {
-        Client::new(&self.addresses, self.control, seed)
+        Client::new(&self.addresses, self.control, Arc::clone(&self.stripe), seed)
+    }
+
+    /// Makes an account, by the operator's hand; the key that it is known by.
+    pub async fn account(&self) -> String {
+        let command = ["api-key", "create", "--name", "a customer's", "--scopes", "admin", "--quiet"];
+        let log = format!("account-{}.log", fastrand::u64(..));
+        Program::start(self.folder.path(), &log, &command, &self.settings).ends_well().await;
+        let said = std::fs::read_to_string(self.folder.path().join(log)).unwrap();
+        let key = said.lines().find(|line| line.starts_with("sk_test_"));
+        key.unwrap_or_else(|| panic!("no key: {said}")).to_owned()
+    }
+
+    /// As if the customer had used most of what a month has.
+    pub async fn use_up(&self, subscription: &str) {
+        use_up(&self.database_url(), subscription).await;
     }
 
     pub async fn start_node(&mut self) {
@@ -153,20 +177,22 @@ impl World {
         AnyConnection::connect(&self.database_url()).await.unwrap()
     }
 
-    fn database_url(&self) -> String {
+    pub fn database_url(&self) -> String {
         let url = self.settings.iter().find(|(name, _)| name == "WIRETOLL_DATABASE__URL").map(|(_, url)| url.clone());
         url.unwrap_or_else(|| format!("sqlite://{}", self.folder.path().join("wiretoll.db").display()))
     }
 
     /// Everything that node and database hold; the database as it is at one moment.
     pub async fn books(&self, claimed: &[Claimed]) -> Books {
+        // Before the database, as what is taken is remembered there already.
+        let taken = self.stripe.taken();
         let (config, mut database) = (self.config(), self.database().await);
         let begin = match self.on {
             On::Sqlite => "BEGIN",
             On::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
         sqlx::raw_sql(begin).execute(&mut database).await.unwrap();
-        Books::read(&Node::new(&config.lnd), &mut database, &config, claimed).await
+        Books::read((&Node::new(&config.lnd), &self.stripe), taken, &mut database, &config, claimed).await
     }
 
     /// Nothing is wrong that must never be, and soon nothing at all.
@@ -222,6 +248,23 @@ impl Drop for World {
             self.folder.disable_cleanup(true);
             eprintln!("logs, database and node are kept in {}", self.folder.path().display());
         }
+    }
+}
+
+/// As if the customer had used most of what a month has.
+pub async fn use_up(database: &str, subscription: &str) {
+    let (month, used) = (month_of(Clock::System.now()), bandwidth_limit() / 10 * 9);
+    let sql = format!(
+        "INSERT INTO monthly_usage (subscription_id, month, bytes) VALUES ('{subscription}', '{month}', {used}) \
+         ON CONFLICT (subscription_id, month) DO UPDATE SET bytes = excluded.bytes + monthly_usage.reset_bytes"
+    );
+    install_default_drivers();
+    let mut database = AnyConnection::connect(database).await.unwrap();
+    // Many write at once, and SQLite lets nobody wait for their turn forever.
+    let began = tokio::time::Instant::now();
+    while let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut database).await {
+        assert!(began.elapsed() < PATIENCE, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -7,18 +7,24 @@ use utoipa::ToSchema;
 
 use crate::app::adopt_order::{Adopted, adopt_order};
 use crate::config::SecretText;
-use crate::domain::lightning::PaymentHash;
+use crate::domain::Invalid;
+use crate::domain::order::PublicName;
 use crate::domain::time::Timestamp;
 use crate::http::auth::{Permit, Subscriptions};
 use crate::http::error::{Error, ErrorBody};
 use crate::http::failures::Failures;
+use crate::http::subscriptions::fields;
 use crate::http::{Shared, body};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdoptRequest {
     #[schema(example = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925")]
-    payment_hash: String,
+    #[serde(default, deserialize_with = "fields::text")]
+    payment_hash: Option<String>,
+    /// Of an order that is paid by card; beside a payment hash it is ignored.
+    #[serde(default, deserialize_with = "fields::text")]
+    order_id: Option<String>,
     /// From `create`: who has it has bought the order.
     claim_token: String,
 }
@@ -60,9 +66,17 @@ pub async fn adopt(
     payload: Payload,
 ) -> Result<HttpResponse, Error> {
     let shown: AdoptRequest = body::read(&request, payload).await?;
-    let (hash, token) = (PaymentHash::parse(&shown.payment_hash)?, SecretText::new(shown.claim_token));
-    let adopted = adopt_order(&shared.app, hash, &token, &permit.owner).await?;
+    let (name, token) = shown.into_proof()?;
+    let adopted = adopt_order(&shared.app, name, &token, &permit.owner).await?;
     Ok(body::private(&AdoptResponse::new(&adopted)))
+}
+
+impl AdoptRequest {
+    /// What is shown, in the house's terms.
+    pub fn into_proof(self) -> Result<(PublicName, SecretText), Invalid> {
+        let name = fields::public_name(self.payment_hash.as_deref(), self.order_id.as_deref())?;
+        Ok((name, SecretText::new(self.claim_token)))
+    }
 }
 
 impl AdoptResponse {

@@ -13,8 +13,6 @@ use crate::app::claim::{self, Claim, Claimed, PrivateKeyShown};
 use crate::config::SecretText;
 use crate::domain::Invalid;
 use crate::domain::keys::{PresharedKey, PrivateKey};
-use crate::domain::lightning::PaymentHash;
-use crate::domain::order::PublicName;
 use crate::domain::time::Timestamp;
 use crate::http::auth::{OptionalPermit, Subscriptions};
 use crate::http::error::{Error, ErrorBody};
@@ -172,25 +170,13 @@ impl ClaimRequest {
     pub fn into_claim(self, owner: Option<Uuid>) -> Result<Claim, Invalid> {
         let preshared_key = self.wg_preshared_key.as_deref().map(PresharedKey::parse).transpose();
         Ok(Claim {
-            order: public_name(self.payment_hash.as_deref(), self.order_id.as_deref())?,
+            order: fields::public_name(self.payment_hash.as_deref(), self.order_id.as_deref())?,
             claim_token: self.claim_token.map(SecretText::new),
             owner,
             public_key: fields::public_key(self.wg_public_key.as_deref())?,
             preshared_key: preshared_key.map_err(|invalid| Invalid::new(format!("wgPresharedKey: {invalid}")))?,
             options: Options { ipv6: self.options.ipv6, table_off: self.options.table_off },
         })
-    }
-}
-
-/// The payment hash, which goes before the id; a client may send both.
-fn public_name(payment_hash: Option<&str>, order_id: Option<&str>) -> Result<PublicName, Invalid> {
-    match (payment_hash, order_id) {
-        (Some(hash), _) => PaymentHash::parse(hash).map(PublicName::PaymentHash),
-        (None, Some(id)) => {
-            let id = Uuid::try_parse(id).map_err(|_| Invalid::new("orderId is not the id of an order"))?;
-            Ok(PublicName::CardOrder(id))
-        }
-        (None, None) => Err(Invalid::new("paymentHash is missing; for an order that is paid by card send orderId")),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::domain::Invalid;
 use crate::domain::keys::PublicKey;
-use crate::domain::order::PayBy;
+use crate::domain::lightning::PaymentHash;
+use crate::domain::order::{PayBy, PublicName};
 use crate::domain::webhook::WebhookUrl;
 
 /// Optional text; an empty string means absent (Umbrel sends `""` for a key that it does not have).
@@ -37,6 +39,18 @@ pub fn pay_by(text: Option<&str>) -> Result<PayBy, Invalid> {
 /// A public key that the request may leave out.
 pub fn public_key(text: Option<&str>) -> Result<Option<PublicKey>, Invalid> {
     text.map(PublicKey::parse).transpose().map_err(|invalid| Invalid::new(format!("wgPublicKey: {invalid}")))
+}
+
+/// The payment hash, which goes before the id; a client may send both.
+pub fn public_name(payment_hash: Option<&str>, order_id: Option<&str>) -> Result<PublicName, Invalid> {
+    match (payment_hash, order_id) {
+        (Some(hash), _) => PaymentHash::parse(hash).map(PublicName::PaymentHash),
+        (None, Some(id)) => {
+            let id = Uuid::try_parse(id).map_err(|_| Invalid::new("orderId is not the id of an order"))?;
+            Ok(PublicName::CardOrder(id))
+        }
+        (None, None) => Err(Invalid::new("paymentHash is missing; for an order that is paid by card send orderId")),
+    }
 }
 
 /// Where the customer wants the order's events to be told to.

@@ -31,6 +31,9 @@ on_both_databases!(
     a_page_that_nobody_paid_on_is_closed_by_stripe_and_its_slot_is_free,
     a_stripe_that_hangs_keeps_nobody_from_the_node_and_no_poll_waiting,
     scenario_13_a_page_that_is_paid_when_it_is_to_be_closed_is_paid,
+    a_page_that_a_crash_kept_from_its_customer_is_closed_at_stripe,
+    what_stripe_does_not_tell_of_is_over_after_a_day,
+    a_page_that_stripe_cannot_make_holds_up_no_other_order,
 );
 
 async fn a_card_buys_a_subscription_that_is_claimed_with_order_id_and_token(on: On) {
@@ -225,6 +228,52 @@ async fn a_page_that_nobody_paid_on_is_closed_by_stripe_and_its_slot_is_free(on:
     assert_eq!(cards.stripe.session_of(&order)["status"], "expired");
     assert_eq!(cards.check(&order).await["invoiceExpired"], json!(true));
     assert_eq!(cards.shop.occupancy().await.reserved, 0);
+}
+
+async fn a_page_that_a_crash_kept_from_its_customer_is_closed_at_stripe(on: On) {
+    let cards = Cards::open(on).await;
+    let (order, _) = cards.order().await;
+    cards.forget_page(&order).await;
+    cards.shop.advance(Duration::from_mins(1)).await;
+    look_up_cards(cards.shop.app(), Which::Due).await.unwrap();
+    assert_eq!(cards.stored(&order).await.state.name(), "creating", "its customer may ask again");
+    cards.shop.advance(Duration::from_mins(2)).await;
+    look_up_cards(cards.shop.app(), Which::Due).await.unwrap();
+    assert_eq!(cards.stored(&order).await.state.name(), "failed");
+    assert_eq!(cards.stripe.session_of(&order)["status"], "expired");
+    assert_eq!(cards.shop.occupancy().await.reserved, 0);
+    // Nobody was shown it as far as is known here, and it was paid all the same: before the database was restored.
+    let (paid, _) = cards.order().await;
+    cards.forget_page(&paid).await;
+    cards.paid_unheard(&paid);
+    cards.shop.advance(Duration::from_mins(3)).await;
+    look_up_cards(cards.shop.app(), Which::Due).await.unwrap();
+    assert_eq!(cards.outcome(&paid).await, "applied");
+    assert!(cards.subscription(&paid).await.ends_at > cards.shop.clock.now());
+}
+
+async fn what_stripe_does_not_tell_of_is_over_after_a_day(on: On) {
+    let cards = Cards::open(on).await;
+    let (order, _) = cards.order().await;
+    cards.forget_page(&order).await;
+    cards.stripe.go_down(true);
+    cards.shop.advance(Duration::from_hours(24)).await;
+    look_up_cards(cards.shop.app(), Which::Due).await.unwrap();
+    assert_eq!(cards.stored(&order).await.state.name(), "creating");
+    cards.shop.advance(Duration::from_secs(1)).await;
+    look_up_cards(cards.shop.app(), Which::Due).await.unwrap();
+    assert_eq!(cards.stored(&order).await.state.name(), "failed");
+}
+
+async fn a_page_that_stripe_cannot_make_holds_up_no_other_order(on: On) {
+    let cards = Cards::open(on).await;
+    let (broken, _) = cards.order().await;
+    cards.forget_page(&broken).await;
+    let (order, _) = cards.order().await;
+    cards.stripe.makes_nothing(true);
+    close_due(&cards).await;
+    assert_eq!(cards.stored(&broken).await.state.name(), "creating");
+    assert_eq!(cards.stored(&order).await.state.name(), "expired");
 }
 
 async fn scenario_13_a_page_that_is_paid_when_it_is_to_be_closed_is_paid(on: On) {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use wiretoll::domain::time::Timestamp;
 
-use super::fake::{SECRET, event, fixture, paid, signature};
+use super::fake::{SECRET, charge, event, fixture, paid, signature};
 use super::{Cards, from_files};
 use crate::database::{allow, connect, number, refuse};
 use crate::on_both_databases;
@@ -25,6 +25,7 @@ on_both_databases!(
     an_order_on_lightning_is_none_of_stripe_s,
     a_second_payment_of_an_order_is_entered_and_not_delivered,
     a_page_that_is_not_the_order_s_closes_nothing_and_pays_for_nothing,
+    scenario_52_what_was_paid_before_a_restore_that_forgot_its_page_is_delivered,
 );
 
 async fn scenario_24_an_event_that_comes_twice_or_at_once_is_applied_once(on: On) {
@@ -69,10 +70,7 @@ async fn scenario_24_events_in_any_order_end_the_same(on: On) {
     let cards = Cards::open(on).await;
     let (order, _) = cards.order().await;
     let completed = cards.completed("evt_1", &order);
-    let mut charge = fixture("charge");
-    charge["payment_intent"] = completed["data"]["object"]["payment_intent"].clone();
-    charge["amount_refunded"] = json!(300);
-    charge["refunded"] = json!(true);
+    let charge = charge(&completed["data"]["object"], 300);
     // The refund is told of first: the payment that it gives back is looked up.
     cards.paid_unheard(&order);
     let refunded = event("evt_2", "charge.refunded", cards.shop.clock.now(), &charge);
@@ -251,6 +249,17 @@ async fn an_order_on_lightning_is_none_of_stripe_s(on: On) {
     let intent = completed["data"]["object"]["payment_intent"].as_str().unwrap();
     let payment = cards.shop.app().store.payment(wiretoll::domain::payment::Provider::Stripe, intent).await.unwrap();
     assert_eq!(payment.unwrap().outcome.name(), "orphaned");
+}
+
+async fn scenario_52_what_was_paid_before_a_restore_that_forgot_its_page_is_delivered(on: On) {
+    let cards = Cards::open(on).await;
+    let (order, token) = cards.order().await;
+    cards.forget_page(&order).await;
+    let completed = cards.completed("evt_1", &order);
+    assert_eq!(cards.send(&completed).await.0, 200);
+    assert_eq!(cards.outcome(&order).await, "applied");
+    let claimed = cards.shop.claim(json!({ "orderId": order, "claimToken": token })).await;
+    assert_eq!((claimed.status, &claimed.body["success"]), (200, &json!(true)), "{}", claimed.body);
 }
 
 async fn a_second_payment_of_an_order_is_entered_and_not_delivered(on: On) {

@@ -12,12 +12,13 @@ use wiretoll::domain::account::{KeyName, Scopes};
 use wiretoll::domain::event::Subject;
 use wiretoll::domain::money::{Price, UsdCents};
 use wiretoll::domain::plan::{Plan, Plans};
+use wiretoll::domain::referral::Bonuses;
 use wiretoll::domain::server::Slot;
 use wiretoll::domain::subscription::{Standing, Subscription};
 use wiretoll::domain::time::Timestamp;
 
 use super::Cards;
-use super::fake::{event, fixture};
+use super::fake::{self, event};
 use crate::database::{connect, run, until_somebody_waits};
 use crate::on_both_databases;
 use crate::shop::{API, On, a_key, postgres_url};
@@ -32,22 +33,16 @@ on_both_databases!(
     a_dispute_however_late_and_long_costs_neither_slot_nor_key_until_it_is_lost,
     a_dispute_that_is_won_gives_back_to_buyer_and_referrer_alike,
     scenario_24_a_dispute_that_was_closed_is_not_opened_by_an_older_event,
+    scenario_28_a_refund_takes_back_the_bonus_that_its_purchase_brought,
 );
 
 fn refund(id: &str, at: Timestamp, completed: &Value, cents: u64) -> Value {
-    let mut charge = fixture("charge");
-    charge["payment_intent"] = completed["data"]["object"]["payment_intent"].clone();
-    charge["amount_refunded"] = json!(cents);
-    charge["refunded"] = json!(cents == 300);
-    event(id, "charge.refunded", at, &charge)
+    event(id, "charge.refunded", at, &fake::charge(&completed["data"]["object"], cents))
 }
 
 fn dispute(id: &str, at: Timestamp, completed: &Value, status: &str) -> Value {
-    let mut dispute = fixture("dispute");
-    dispute["payment_intent"] = completed["data"]["object"]["payment_intent"].clone();
-    dispute["status"] = json!(status);
-    let kind = if status == "needs_response" { "charge.dispute.created" } else { "charge.dispute.closed" };
-    event(id, kind, at, &dispute)
+    let dispute = fake::dispute("dp_1", &completed["data"]["object"], status);
+    event(id, fake::dispute_event(status), at, &dispute)
 }
 
 /// A subscription and its renewal, both by card; the orders with what told of their payment.
@@ -98,8 +93,7 @@ async fn a_refund_of_a_part_is_told_by_the_ledger_alone(on: On) {
     let payment = cards.payments(&order).await.remove(0);
     assert_eq!((payment.outcome.name(), payment.refunded.to_string()), ("applied", "$2.00".into()));
     assert_eq!(cards.subscription(&order).await.ends_at, end);
-    let events = cards.shop.app().store.events_of(Subject::Payment(payment.id)).await.unwrap();
-    assert_eq!(events.iter().map(|event| event.event_type.as_str()).collect::<Vec<_>>(), ["payment.partly_refunded"]);
+    assert_eq!(cards.events_of_payment(payment.id).await, ["payment.partly_refunded"]);
     // The rest follows.
     assert_eq!(cards.send(&refund("evt_4", now, &completed, 300)).await.0, 200);
     assert_eq!(cards.outcome(&order).await, "refunded");
@@ -278,4 +272,38 @@ async fn bought_by(cards: &Cards, credential: &str) -> String {
     let order = order.body["orderId"].as_str().unwrap().to_owned();
     assert_eq!(cards.send(&cards.completed("evt_own", &order)).await.0, 200);
     order
+}
+
+async fn scenario_28_a_refund_takes_back_the_bonus_that_its_purchase_brought(on: On) {
+    let cards = Cards::open_with(on, |config| config.bonuses = Bonuses::parse("1=1").unwrap()).await;
+    let owner = cards.bearer().await;
+    let referral = async || cards.shop.post_as(&owner, "/api/referral/create", json!({})).await.body;
+    let code = referral().await["code"].clone();
+    // One that is banked, and one that its owner's subscription has.
+    let banked = bought_with(&cards, "evt_1", json!({ "referralCode": code })).await;
+    let own = json!({ "serverId": "eu-de", "duration": 1, "paymentMethod": "card" });
+    let own = cards.shop.post_as(&owner, &format!("{API}/subscription/create"), own).await.body;
+    let own = own["orderId"].as_str().unwrap();
+    assert_eq!(cards.send(&refund("evt_2", cards.shop.clock.now(), &banked, 300)).await.0, 200);
+    assert_eq!(cards.send(&cards.completed("evt_3", own)).await.0, 200);
+    let end = cards.subscription(own).await.ends_at;
+    assert_eq!(
+        end,
+        cards.payments(own).await[0].evidence.settled_at.plus_months(1).unwrap(),
+        "nothing was banked any more"
+    );
+    let given = bought_with(&cards, "evt_4", json!({ "referralCode": code })).await;
+    assert_eq!(cards.subscription(own).await.ends_at, end.plus_months(1).unwrap());
+    assert_eq!(referral().await["bonusMonths"], json!(1));
+    assert_eq!(cards.send(&refund("evt_5", cards.shop.clock.now(), &given, 300)).await.0, 200);
+    assert_eq!((cards.subscription(own).await.ends_at, referral().await["bonusMonths"].clone()), (end, json!(0)));
+}
+
+/// What told of the payment.
+async fn bought_with(cards: &Cards, event: &str, body: Value) -> Value {
+    let reply = cards.create(body).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let completed = cards.completed(event, reply.body["orderId"].as_str().unwrap());
+    assert_eq!(cards.send(&completed).await.0, 200);
+    completed
 }

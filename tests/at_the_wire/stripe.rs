@@ -1,7 +1,9 @@
 //! Stripe at the wire: sessions as its API has them, and events as its webhook sends them, in its published shapes.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use actix_web::web::{self, Bytes, Data, Path, Query};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
@@ -9,6 +11,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::task::JoinSet;
+use wiretoll::clock::Clock;
 use wiretoll::domain::time::Timestamp;
 
 pub const KEY: &str = "rk_test_51Fake";
@@ -22,19 +25,28 @@ pub struct FakeStripe {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct Account {
     sessions: BTreeMap<String, Value>,
-    by_idempotency_key: BTreeMap<String, String>,
+    /// Each key with its first answer, which is repeated as it was.
+    by_idempotency_key: BTreeMap<String, Value>,
     is_down: bool,
     is_silent: bool,
+    makes_nothing: bool,
+    /// What its pages differ in from what they were asked for.
+    otherwise: Value,
+    /// How long they last, whatever was asked for.
+    pages_last: Option<Duration>,
+    /// Somebody asked for a list.
+    was_searched: bool,
 }
 
 pub fn fixture(name: &str) -> Value {
     let text = match name {
-        "session" => include_str!("../../../fixtures/stripe/session.json"),
-        "charge" => include_str!("../../../fixtures/stripe/charge.json"),
-        "dispute" => include_str!("../../../fixtures/stripe/dispute.json"),
-        _ => include_str!("../../../fixtures/stripe/event.json"),
+        "session" => include_str!("../../fixtures/stripe/session.json"),
+        "charge" => include_str!("../../fixtures/stripe/charge.json"),
+        "dispute" => include_str!("../../fixtures/stripe/dispute.json"),
+        _ => include_str!("../../fixtures/stripe/event.json"),
     };
     serde_json::from_str(text).unwrap()
 }
@@ -80,21 +92,66 @@ impl FakeStripe {
     /// The session of an order.
     pub fn session_of(&self, order: &str) -> Value {
         let account = self.account.lock().unwrap();
-        account.by_idempotency_key.get(order).map(|id| account.sessions[id].clone()).unwrap()
+        let id = account.by_idempotency_key[order]["id"].as_str().unwrap();
+        account.sessions[id].clone()
     }
 
     pub fn set(&self, id: &str, fields: &Value) -> Value {
         let mut account = self.account.lock().unwrap();
         let session = account.sessions.get_mut(id).unwrap();
-        for (name, value) in fields.as_object().unwrap() {
-            session[name] = value.clone();
-        }
+        set(session, fields);
         session.clone()
     }
 
     /// Somebody pays on the page.
     pub fn pay(&self, id: &str) -> Value {
         self.set(id, &payment_of(id))
+    }
+
+    /// The same where the page is still open, with what differs from what it asked for.
+    pub fn pay_if_open(&self, id: &str, otherwise: &Value) -> Option<Value> {
+        let mut account = self.account.lock().unwrap();
+        let session = account.sessions.get_mut(id).filter(|session| session["status"] == "open")?;
+        *session = paid(session);
+        set(session, otherwise);
+        Some(session.clone())
+    }
+
+    /// The page's time is over, unless somebody has paid.
+    pub fn end_if_open(&self, id: &str) {
+        let mut account = self.account.lock().unwrap();
+        if let Some(session) = account.sessions.get_mut(id).filter(|session| session["status"] == "open") {
+            end(session);
+        }
+    }
+
+    pub fn was_searched(&self) -> bool {
+        self.account.lock().unwrap().was_searched
+    }
+
+    /// A page that nobody asked for by this API.
+    pub fn add(&self, session: &Value) {
+        let id = session["id"].as_str().unwrap().to_owned();
+        self.account.lock().unwrap().sessions.insert(id, session.clone());
+    }
+
+    pub fn sessions(&self) -> Vec<Value> {
+        self.account.lock().unwrap().sessions.values().cloned().collect()
+    }
+
+    /// Pages that are made from now on are over after so long by the system's clock.
+    pub fn pages_last(&self, lasting: Duration) {
+        self.account.lock().unwrap().pages_last = Some(lasting);
+    }
+
+    /// Pages that are made from now on are like this, whatever was asked for.
+    pub fn makes_otherwise(&self, fields: &Value) {
+        self.account.lock().unwrap().otherwise = fields.clone();
+    }
+
+    /// Whether it breaks where a page is to be made.
+    pub fn makes_nothing(&self, makes_nothing: bool) {
+        self.account.lock().unwrap().makes_nothing = makes_nothing;
     }
 
     pub fn go_down(&self, is_down: bool) {
@@ -115,11 +172,44 @@ fn payment_of(id: &str) -> Value {
 
 /// A session as it is once somebody has paid.
 pub fn paid(session: &Value) -> Value {
-    let (mut paid, payment) = (session.clone(), payment_of(session["id"].as_str().unwrap()));
-    for (name, value) in payment.as_object().unwrap() {
-        paid[name] = value.clone();
-    }
+    let mut paid = session.clone();
+    set(&mut paid, &payment_of(session["id"].as_str().unwrap()));
     paid
+}
+
+fn set(session: &mut Value, fields: &Value) {
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        session[name] = value.clone();
+    }
+}
+
+fn end(session: &mut Value) {
+    session["status"] = json!("expired");
+    session["url"] = Value::Null;
+}
+
+/// The charge of a payment on a page, of which so many cents were given back.
+pub fn charge(paid: &Value, cents: u64) -> Value {
+    let mut charge = fixture("charge");
+    charge["payment_intent"] = paid["payment_intent"].clone();
+    charge["amount"] = paid["amount_total"].clone();
+    charge["amount_refunded"] = json!(cents);
+    charge["refunded"] = json!(paid["amount_total"] == json!(cents));
+    charge
+}
+
+/// A dispute of a payment on a page.
+pub fn dispute(id: &str, paid: &Value, status: &str) -> Value {
+    let mut dispute = fixture("dispute");
+    dispute["id"] = json!(id);
+    dispute["payment_intent"] = paid["payment_intent"].clone();
+    dispute["status"] = json!(status);
+    dispute
+}
+
+/// The type of the event that tells of a dispute.
+pub fn dispute_event(status: &str) -> &'static str {
+    if status == "needs_response" { "charge.dispute.created" } else { "charge.dispute.closed" }
 }
 
 fn refusal(account: &Account, request: &HttpRequest) -> Option<HttpResponse> {
@@ -142,9 +232,12 @@ async fn create(account: Data<Mutex<Account>>, request: HttpRequest, body: Bytes
     if let Some(refused) = refusal(&account, &request) {
         return refused;
     }
+    if account.makes_nothing {
+        return HttpResponse::InternalServerError().json(error("api_error", "broken"));
+    }
     let key = request.headers().get("idempotency-key").unwrap().to_str().unwrap().to_owned();
-    if let Some(id) = account.by_idempotency_key.get(&key) {
-        return HttpResponse::Ok().json(&account.sessions[id]);
+    if let Some(first) = account.by_idempotency_key.get(&key) {
+        return HttpResponse::Ok().json(first);
     }
     let form: BTreeMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
     let id = format!("cs_test_{}", key.replace('-', ""));
@@ -152,13 +245,21 @@ async fn create(account: Data<Mutex<Account>>, request: HttpRequest, body: Bytes
     session["id"] = json!(id);
     session["url"] = json!(format!("https://checkout.stripe.com/c/pay/{id}"));
     session["client_reference_id"] = json!(form["client_reference_id"]);
-    session["metadata"] = json!({ "wiretoll_order": form["metadata[wiretoll_order]"] });
+    session["metadata"] =
+        json!({ "wiretoll_order": form["metadata[wiretoll_order]"], "wiretoll_key": form["metadata[wiretoll_key]"] });
     assert_eq!(form["payment_intent_data[metadata][wiretoll_order]"], form["client_reference_id"]);
     assert_eq!((form["mode"].as_str(), form["payment_method_types[0]"].as_str()), ("payment", "card"));
     let amount: u64 = form["line_items[0][price_data][unit_amount]"].parse().unwrap();
     session["amount_total"] = json!(amount);
-    session["expires_at"] = json!(form["expires_at"].parse::<i64>().unwrap());
-    account.by_idempotency_key.insert(key, id.clone());
+    let expires_at: i64 = form["expires_at"].parse().unwrap();
+    session["expires_at"] = json!(expires_at);
+    // The clock of those who ask may stand anywhere.
+    session["created"] = json!(expires_at - 35 * 60);
+    if let Some(lasting) = account.pages_last {
+        session["expires_at"] = json!(Clock::System.now().millis() / 1000 + i64::try_from(lasting.as_secs()).unwrap());
+    }
+    set(&mut session, &account.otherwise);
+    account.by_idempotency_key.insert(key, session.clone());
     account.sessions.insert(id, session.clone());
     HttpResponse::Ok().json(session)
 }
@@ -182,13 +283,24 @@ async fn list(
     request: HttpRequest,
     query: Query<BTreeMap<String, String>>,
 ) -> HttpResponse {
-    let account = account.lock().unwrap();
+    let mut account = account.lock().unwrap();
+    account.was_searched = true;
     if let Some(refused) = refusal(&account, &request) {
         return refused;
     }
-    let of_it = |session: &&Value| session["payment_intent"] == json!(query["payment_intent"]);
-    let found: Vec<_> = account.sessions.values().filter(of_it).collect();
-    HttpResponse::Ok().json(json!({ "object": "list", "has_more": false, "data": found }))
+    let since = query.get("created[gte]").map_or(0, |since| since.parse::<i64>().unwrap());
+    let wanted = |session: &&Value| {
+        query.get("payment_intent").is_none_or(|intent| session["payment_intent"] == json!(intent))
+            && query.get("status").is_none_or(|status| session["status"] == json!(status))
+            && session["created"].as_i64().unwrap() >= since
+    };
+    let mut found: Vec<_> = account.sessions.values().filter(wanted).collect();
+    found.sort_by_key(|session| Reverse(session["created"].as_i64()));
+    let after = query.get("starting_after");
+    let begin = after.map_or(0, |id| found.iter().position(|session| session["id"] == json!(id)).unwrap() + 1);
+    let limit: usize = query["limit"].parse().unwrap();
+    let (page, left) = (found.iter().skip(begin).take(limit).collect::<Vec<_>>(), found.len() - begin);
+    HttpResponse::Ok().json(json!({ "object": "list", "has_more": left > limit, "data": page }))
 }
 
 async fn expire(account: Data<Mutex<Account>>, request: HttpRequest, id: Path<String>) -> HttpResponse {
@@ -198,8 +310,7 @@ async fn expire(account: Data<Mutex<Account>>, request: HttpRequest, id: Path<St
     }
     match account.sessions.get_mut(&*id) {
         Some(session) if session["status"] == "open" => {
-            session["status"] = json!("expired");
-            session["url"] = Value::Null;
+            end(session);
             HttpResponse::Ok().json(&*session)
         }
         _ => HttpResponse::BadRequest()
