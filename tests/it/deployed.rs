@@ -44,6 +44,20 @@ fn the_variables_of_the_deployed_files_are_settings() {
     }
 }
 
+/// Docker is not at hand where the tests run; what the build reads is left out of its context by default.
+#[test]
+fn the_image_s_build_sees_every_crate_of_ours() {
+    let context = deployed(".dockerignore");
+    let manifest = deployed("Cargo.toml");
+    let ours: Vec<_> = manifest.split("path = \"").skip(1).filter_map(|rest| rest.split_once('/')).collect();
+    let folders = ours.into_iter().map(|(folder, _)| folder).filter(|folder| !["benches", "tests"].contains(folder));
+    let folders: Vec<_> = folders.chain(["src", "migrations", "proto"]).collect();
+    assert!(folders.contains(&"crates"), "{folders:?}");
+    for folder in folders {
+        assert!(context.lines().any(|line| line == format!("!{folder}")), "{folder} is not in .dockerignore");
+    }
+}
+
 #[test]
 fn the_container_may_do_nothing_that_it_need_not() {
     let compose = YamlLoader::load_from_str(&deployed("deploy/docker-compose.yml")).unwrap();
