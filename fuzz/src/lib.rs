@@ -31,6 +31,7 @@ use wiretoll::egress::{Egress, Host, Purpose, Target as UrlTarget};
 use wiretoll::http::account::adopt::AdoptRequest;
 use wiretoll::http::account::api_keys::NewKeyRequest;
 use wiretoll::http::account::nostr_keys::NewNostrKeyRequest;
+use wiretoll::http::account::webhooks::{ChangeWebhookRequest, NewWebhookRequest};
 use wiretoll::http::body::{self, MAX_STRING};
 use wiretoll::http::client_address::{AddressPrefix, client_address};
 use wiretoll::http::referrals::CreateCodeRequest;
@@ -168,7 +169,7 @@ pub fn forwarded_for(data: &[u8]) -> bool {
 /// The first byte chooses the endpoint; the rest is the body.
 pub fn json_bodies(data: &[u8]) -> bool {
     let Some((endpoint, body)) = data.split_first() else { return false };
-    let outcome = match endpoint % 11 {
+    let outcome = match endpoint % 13 {
         0 => body::parse::<CreateRequest>(body).and_then(|wanted| wanted.into_order(customer()).map(drop)),
         1 => body::parse::<ClaimRequest>(body).and_then(|shown| shown.into_claim(None).map(drop)),
         2 => body::parse::<RenewRequest>(body).map(drop),
@@ -179,7 +180,9 @@ pub fn json_bodies(data: &[u8]) -> bool {
         7 => body::parse::<NewKeyRequest>(body).map(drop),
         8 => body::parse::<NewNostrKeyRequest>(body).map(drop),
         9 => body::parse::<CreateCodeRequest>(body).map(drop),
-        _ => body::parse::<BandwidthResetRequest>(body).map(drop),
+        10 => body::parse::<BandwidthResetRequest>(body).map(drop),
+        11 => body::parse::<NewWebhookRequest>(body).map(drop),
+        _ => body::parse::<ChangeWebhookRequest>(body).map(drop),
     };
     let Err(refusal) = outcome else { return true };
     let message = refusal.to_string();
