@@ -59,8 +59,10 @@ pub async fn apply_dispute(app: &App, dispute: &Dispute, progress: Option<Progre
     let mut tx = app.store.begin().await?;
     let (payment, order) = lock(&mut tx, &payment).await?;
     let data = json!({ "dispute": dispute.id, "reason": dispute.reason });
-    let Some(order) = order else {
-        let told = of_orphan(&mut tx, &payment, dispute, progress, now).await?;
+    // What gave nothing takes nothing: an orphan, or a second payment of an order, whose grants are another one's.
+    let takes = payment.outcome.gave_something() || tx.knows_dispute(&dispute.id).await?;
+    let Some(order) = order.filter(|_| takes) else {
+        let told = of_nothing(&mut tx, &payment, dispute, progress, now).await?;
         let told = told.map(|event| Told { event, data, servers: Vec::new() });
         return commit(app, tx, &payment, told, progress, now).await;
     };
@@ -73,9 +75,9 @@ pub async fn apply_dispute(app: &App, dispute: &Dispute, progress: Option<Progre
     commit(app, tx, &payment, told, progress, now).await
 }
 
-/// An orphan's dispute takes nothing from anybody, so it is not kept: each event of it is told, once. Money that is lost
-/// waits for the operator no more.
-async fn of_orphan(
+/// The dispute of what gave nothing takes nothing from anybody, so it is not kept: each event of it is told, once. Money
+/// that is lost waits for the operator no more.
+async fn of_nothing(
     tx: &mut Tx,
     payment: &Payment,
     dispute: &Dispute,
@@ -86,7 +88,7 @@ async fn of_orphan(
     if !tx.remember_stripe_event(id, now).await? {
         return Ok(None);
     }
-    tracing::error!(payment.id = %payment.id, "an orphaned payment is disputed: answer it at Stripe");
+    tracing::error!(payment.id = %payment.id, "a payment that gave nothing is disputed: answer it at Stripe");
     Ok(Some(match dispute.status {
         DisputeStatus::Open => EventType::PaymentDisputed,
         DisputeStatus::Won | DisputeStatus::WarningClosed => EventType::PaymentDisputeWon,
@@ -150,7 +152,7 @@ async fn lost(
     Ok(Some((EventType::PaymentDisputeLost, servers)))
 }
 
-/// The money is gone, and so is what it bought.
+/// The money is gone, and so is what it bought; what gave nothing takes nothing from whoever paid for the same order.
 async fn end_with(
     app: &App,
     tx: &mut Tx,
@@ -159,7 +161,7 @@ async fn end_with(
     now: Timestamp,
 ) -> Result<Vec<ServerId>, Error> {
     tx.set_outcome(payment.id, outcome).await?;
-    match payment.order_id {
+    match payment.order_id.filter(|_| payment.outcome.gave_something()) {
         Some(order) => revoke_grants(app, tx, order, now).await,
         None => Ok(Vec::new()),
     }

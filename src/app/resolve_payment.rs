@@ -62,8 +62,8 @@ pub async fn resolve_payment(app: &App, name: PaymentName, note: &Note) -> Resul
 /// What became of a payment that waits for nobody.
 const fn why_not_open(payment: &Payment) -> &'static str {
     match payment.outcome {
-        Outcome::Refunded => "it was given back, and what it had granted was taken back",
-        Outcome::ChargedBack => "the cardholder's bank took it back, and what it had granted was taken back",
+        Outcome::Refunded => "it was given back, and what it had granted, if anything, was taken back",
+        Outcome::ChargedBack => "the cardholder's bank took it back, and with it what it had granted, if anything",
         Outcome::Disputed => "the cardholder's bank asks for it: answer the dispute at Stripe, which ends it here, too",
         Outcome::Applied
         | Outcome::AppliedLate

@@ -56,6 +56,12 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Whether a dispute was entered, open or closed.
+    pub async fn knows_dispute(&mut self, id: &str) -> Result<bool> {
+        let query = sqlx::query("SELECT id FROM disputes WHERE id = $1").bind(id);
+        Ok(query.fetch_optional(&mut *self.inner).await?.is_some())
+    }
+
     /// Closes a dispute, also one that nobody told of; false where it is closed already.
     pub async fn close_dispute(&mut self, id: &str, order: Uuid, end: DisputeEnd, now: Timestamp) -> Result<bool> {
         let outcome = match end {

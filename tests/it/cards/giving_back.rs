@@ -32,6 +32,7 @@ on_both_databases!(
     a_dispute_that_is_lost_takes_back_what_its_order_granted,
     a_dispute_however_late_and_long_costs_neither_slot_nor_key_until_it_is_lost,
     a_dispute_that_is_won_gives_back_to_buyer_and_referrer_alike,
+    what_is_asked_back_of_a_second_payment_takes_nothing_from_who_paid_first,
     scenario_24_a_dispute_that_was_closed_is_not_opened_by_an_older_event,
     scenario_28_a_refund_takes_back_the_bonus_that_its_purchase_brought,
 );
@@ -128,6 +129,32 @@ async fn a_dispute_that_is_lost_takes_back_what_its_order_granted(on: On) {
     // A win that is told of afterwards is of another time.
     assert_eq!(cards.send(&dispute("evt_4", now, &completed, "won")).await.0, 200);
     assert_eq!(cards.outcome(&order).await, "charged_back");
+}
+
+/// The handbook has the operator refund it.
+async fn what_is_asked_back_of_a_second_payment_takes_nothing_from_who_paid_first(on: On) {
+    for (told, outcome) in [("refund", "refunded"), ("won", "mismatched"), ("lost", "charged_back")] {
+        let cards = Cards::open(on).await;
+        let (order, completed) = cards.buy().await;
+        let before = cards.subscription(&order).await;
+        let now = cards.shop.clock.now();
+        let mut second = completed["data"]["object"].clone();
+        second["payment_intent"] = json!("pi_second");
+        let second = event("evt_second", "checkout.session.completed", now, &second);
+        assert_eq!(cards.send(&second).await.0, 200);
+        let asked: &[Value] = &match told {
+            "refund" => vec![refund("evt_3", now, &second, 300)],
+            end => vec![dispute("evt_3", now, &second, "needs_response"), dispute("evt_4", now, &second, end)],
+        };
+        for event in asked {
+            assert_eq!(cards.send(event).await.0, 200);
+            let after = cards.subscription(&order).await;
+            assert_eq!((after.ends_at, after.standing), (before.ends_at, before.standing), "{told}");
+        }
+        let payments = cards.payments(&order).await;
+        let known: Vec<_> = payments.iter().map(|payment| payment.outcome.name()).collect();
+        assert_eq!(known, ["applied", outcome]);
+    }
 }
 
 async fn scenario_24_a_dispute_that_was_closed_is_not_opened_by_an_older_event(on: On) {

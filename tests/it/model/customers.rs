@@ -69,7 +69,7 @@ impl Story<'_> {
         let founder = self.made[self.books.subscriptions[number].founded_by].id;
         self.run(&format!(
             "INSERT INTO monthly_usage (subscription_id, month, bytes) SELECT id, '{month}', {bytes} FROM subscriptions \
-             WHERE founded_by = '{founder}' ON CONFLICT DO UPDATE SET bytes = bytes + {bytes}"
+             WHERE founded_by = '{founder}' ON CONFLICT (subscription_id, month) DO UPDATE SET bytes = monthly_usage.bytes + {bytes}"
         ))
         .await;
         self.books.used.entry((number, month)).or_default().bytes += bytes;
