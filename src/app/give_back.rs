@@ -59,8 +59,7 @@ pub async fn apply_dispute(app: &App, dispute: &Dispute, progress: Option<Progre
     let mut tx = app.store.begin().await?;
     let (payment, order) = lock(&mut tx, &payment).await?;
     let data = json!({ "dispute": dispute.id, "reason": dispute.reason });
-    // What gave nothing takes nothing: an orphan, or a second payment of an order, whose grants are another one's.
-    let takes = payment.outcome.gave_something() || tx.knows_dispute(&dispute.id).await?;
+    let takes = tx.knows_dispute(&dispute.id).await? || may_take(&mut tx, &payment).await?;
     let Some(order) = order.filter(|_| takes) else {
         let told = of_nothing(&mut tx, &payment, dispute, progress, now).await?;
         let told = told.map(|event| Told { event, data, servers: Vec::new() });
@@ -73,6 +72,16 @@ pub async fn apply_dispute(app: &App, dispute: &Dispute, progress: Option<Progre
     };
     let told = told.map(|(event, servers)| Told { event, data, servers });
     commit(app, tx, &payment, told, progress, now).await
+}
+
+/// Whether a dispute of it may take what its order granted: not that of an orphan, nor of a payment beside the one that
+/// bought it.
+async fn may_take(tx: &mut Tx, payment: &Payment) -> Result<bool, Error> {
+    match (payment.outcome, payment.order_id) {
+        (outcome, _) if outcome.gave_something() => Ok(true),
+        (Outcome::Mismatched | Outcome::Underpaid | Outcome::Orphaned, _) | (_, None) => Ok(false),
+        (_, Some(order)) => Ok(!tx.is_bought_by_another(order, payment.id).await?),
+    }
 }
 
 /// The dispute of what gave nothing takes nothing from anybody, so it is not kept: each event of it is told, once. Money

@@ -152,6 +152,19 @@ impl Tx {
         query.fetch_optional(&mut *self.inner).await?.as_ref().map(payment_from).transpose()
     }
 
+    /// Whether something was given to an order for another payment than this one; the order's row must be locked.
+    pub async fn is_bought_by_another(&mut self, order: Uuid, payment: Uuid) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT id FROM payments WHERE order_id = $1 AND id <> $2 \
+             AND outcome IN ('applied', 'applied_late', 'disputed') LIMIT 1",
+        )
+        .bind(order.to_string())
+        .bind(payment.to_string())
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        Ok(row.is_some())
+    }
+
     /// Makes an orphan the payment of an order; false where somebody else dealt with it.
     pub async fn give_payment_to(&mut self, id: Uuid, order: Uuid, excess: Amount, outcome: Outcome) -> Result<bool> {
         let done = sqlx::query(
