@@ -6,31 +6,32 @@
     reason = "a test: clippy spares only the functions marked as one"
 )]
 
-#[path = "process/command.rs"]
+#[path = "../process/command.rs"]
 mod command;
-#[path = "at_the_wire/stripe.rs"]
+#[path = "../at_the_wire/stripe.rs"]
 #[expect(dead_code, reason = "the tests of cards use more of it")]
 mod fake;
-#[path = "it/nostr.rs"]
+#[path = "../it/nostr.rs"]
 mod nostr;
-#[path = "process/place.rs"]
+#[path = "../process/place.rs"]
 mod place;
-#[path = "it/receiver.rs"]
+mod program;
+#[path = "../it/receiver.rs"]
 mod receiver;
+mod secrets;
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use command::command;
 use fake::FakeStripe;
 use nostr::Signer;
 use place::{Place, text};
+use program::{API, Api, CUSTOMER, Program, until};
 use receiver::{Answer, Receiver};
+use secrets::{Secrets, assert_keeps};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -41,231 +42,7 @@ use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::random;
 
-const API: &str = "/api/public/v1/subscription";
-/// As a proxy names it; a log is no place for it.
-const CUSTOMER: &str = "203.0.113.77";
-/// A condition that takes longer than this will never be true; a debug build on a busy machine is slow.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-// --- a program whose every word is kept ------------------------------------------------------------------------------
-
-/// A program that runs beside the test, and writes all that it says into one file; killed when it is dropped.
-struct Program {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Program {
-    fn start(program: &mut Command, log: &Path) -> Self {
-        let file = File::options().create(true).append(true).open(log).unwrap();
-        let child = program.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
-        Self { child, log: log.to_owned() }
-    }
-
-    fn said(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
-    }
-
-    /// What follows the last `marker` that was said, up to the next character that is in no address.
-    async fn says(&self, marker: &str) -> String {
-        until(marker, async || self.said().contains(marker)).await;
-        let said = self.said();
-        let (_, rest) = said.rsplit_once(marker).unwrap();
-        rest.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':')).collect()
-    }
-
-    fn signal(&self) {
-        let signalled = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status().unwrap();
-        assert!(signalled.success());
-    }
-
-    async fn ended(mut self) -> ExitStatus {
-        let mut status = None;
-        until("the program ends", async || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        })
-        .await;
-        status.unwrap()
-    }
-
-    async fn terminate(self) {
-        self.signal();
-        assert!(self.ended().await.success());
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
-    let waited = async {
-        while !happened().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "it did not happen: {what}");
-}
-
-impl Place {
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut program = command(env!("CARGO_BIN_EXE_wiretoll"), self.folder.path());
-        program.args(arguments);
-        program.env("WIRETOLL_SERVICE__LISTEN", "127.0.0.1:0").env("WIRETOLL_METRICS__LISTEN", "127.0.0.1:0");
-        program.env("WIRETOLL_SERVICE__TRUSTED_PROXIES", "127.0.0.0/8").env("WIRETOLL_LOG__LEVEL", "trace");
-        program
-    }
-
-    /// `serve` until it can sell, with a log of its own.
-    async fn serve(&self, log: &str, variables: &[(&str, &str)]) -> (Program, Api) {
-        let program = Program::start(self.command(&["serve"]).envs(variables.iter().copied()), &self.path(log));
-        let json = variables.contains(&("WIRETOLL_LOG__FORMAT", "json"));
-        let metrics = program.says(if json { "\"metrics_address\":\"" } else { "metrics_address=" }).await;
-        let address = program.says(if json { ",\"address\":\"" } else { " address=" }).await;
-        let api = Api::at(&address, &metrics);
-        until("it can sell", async || api.get("/health/ready").await.1.contains("\"ok\"")).await;
-        (program, api)
-    }
-}
-
-struct Api {
-    base: String,
-    metrics: String,
-    client: reqwest::Client,
-}
-
-impl Api {
-    fn at(address: &str, metrics: &str) -> Self {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { base: format!("http://{address}"), metrics: format!("http://{metrics}/metrics"), client }
-    }
-
-    async fn get(&self, path: &str) -> (u16, String) {
-        let answer = self.client.get(format!("{}{path}", self.base)).send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
-    }
-
-    fn request(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
-        self.client.post(format!("{}{path}", self.base)).header("X-Forwarded-For", CUSTOMER).json(body)
-    }
-
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        let answer = self.request(path, &body).send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
-    }
-
-    async fn create(&self, idempotency_key: &str, body: Value) -> Value {
-        let path = format!("{API}/create");
-        let answer = self.request(&path, &body).header("Idempotency-Key", idempotency_key).send().await.unwrap();
-        let (status, order) = (answer.status(), answer.json::<Value>().await.unwrap());
-        assert_eq!(status, 200, "{order}");
-        order
-    }
-
-    async fn until_paid(&self, order: &Value) {
-        let path = format!("{API}/{}?wait=5", text(order, "paymentHash"));
-        until("it is paid", async || self.get(&path).await.1.contains(r#""status":"paid""#)).await;
-    }
-
-    async fn metrics(&self) -> String {
-        self.client.get(&self.metrics).send().await.unwrap().text().await.unwrap()
-    }
-}
-
 // --- what a log may say ----------------------------------------------------------------------------------------------
-
-/// All that a run handled and no log may hold.
-#[derive(Default)]
-struct Secrets(Vec<(String, String)>);
-
-impl Secrets {
-    fn text(&mut self, what: &str, secret: &str) {
-        assert!(secret.len() >= 12, "too short to be looked for: {what}");
-        self.0.push((what.to_owned(), secret.to_owned()));
-    }
-
-    /// In every form in which a program might write bytes down.
-    fn bytes(&mut self, what: &str, secret: &[u8]) {
-        let numbers = secret.iter().take(8).map(u8::to_string).collect::<Vec<_>>();
-        self.text(what, &hex::encode(secret));
-        self.text(what, &hex::encode_upper(secret));
-        self.text(what, &STANDARD.encode(secret));
-        self.text(what, &URL_SAFE_NO_PAD.encode(secret));
-        self.text(what, &numbers.join(", "));
-        self.text(what, &numbers.join(","));
-    }
-
-    /// An order as its customer knows it.
-    fn order(&mut self, order: &Value) {
-        self.bytes("payment hash", &hex::decode(text(order, "paymentHash")).unwrap());
-        self.text("invoice", text(order, "invoice"));
-        self.text("invoice in capitals", &text(order, "invoice").to_uppercase());
-        // A renewal has none: it gives nothing to claim.
-        order["claimToken"].as_str().into_iter().for_each(|token| self.text("claim token", token));
-    }
-
-    /// The secret keys of a config that was sold.
-    fn config(&mut self, config: &str) {
-        for name in ["PrivateKey = ", "PresharedKey = "] {
-            let key = config.lines().find_map(|line| line.strip_prefix(name));
-            if let Some(key) = key {
-                self.bytes(name, &STANDARD.decode(key).unwrap());
-            }
-        }
-    }
-
-    /// What signs the messages of a webhook.
-    fn webhook(&mut self, what: &str, secret: &str) {
-        self.text(what, secret);
-        self.bytes(what, WebhookSecret::parse(secret).unwrap().as_bytes());
-    }
-
-    /// What stands in the query of a URL, where some receivers have a secret of theirs.
-    fn token(&mut self) -> String {
-        let token = hex::encode(random::bytes::<16>().unwrap());
-        self.text("a token in a URL", &token);
-        token
-    }
-
-    /// What lies in the operator's folder: the node's preimages, the instance key, the macaroon.
-    fn folder(&mut self, folder: &Path) {
-        let journal = std::fs::read_to_string(folder.join("node/journal.jsonl")).unwrap();
-        let preimages = journal.split(r#""preimage":""#).skip(1).map(|rest| &rest[..64]);
-        preimages.for_each(|preimage| self.bytes("preimage", &hex::decode(preimage).unwrap()));
-        let instance_key = std::fs::read_to_string(folder.join("instance.key")).unwrap();
-        let instance_key = instance_key.lines().find_map(|line| line.strip_prefix("1:")).unwrap();
-        self.bytes("instance key", &hex::decode(instance_key).unwrap());
-    }
-
-    fn macaroon(&mut self, file: &Path) {
-        let macaroon = std::fs::read(file).unwrap();
-        // Its end is the signature, the part that nobody can guess.
-        self.bytes("signature of the macaroon", &macaroon[macaroon.len() - 32..]);
-        self.bytes("macaroon", &macaroon);
-    }
-
-    /// Which of them a text holds.
-    fn found_in(&self, text: &str) -> Vec<&str> {
-        self.0.iter().filter(|(_, secret)| text.contains(secret)).map(|(what, _)| what.as_str()).collect()
-    }
-}
-
-/// Fails where the log holds a secret, or where it would not be noticed.
-fn assert_keeps(secrets: &Secrets, log: &str, known: &[&str]) {
-    for (what, secret) in &secrets.0 {
-        assert!(secrets.found_in(&format!("said={secret}\n")).contains(&what.as_str()), "{what} would not be found");
-    }
-    for said in known {
-        assert!(log.contains(said), "the log was not collected: it lacks {said}\n{log}");
-    }
-    let told: Vec<_> = secrets.0.iter().filter(|(_, secret)| log.contains(secret)).collect();
-    let lines: Vec<_> = log.lines().filter(|line| told.iter().any(|(_, secret)| line.contains(secret))).collect();
-    assert!(told.is_empty(), "{told:#?} in {lines:#?}");
-}
 
 /// Everything that a shop and its customers do, and what they do wrong, with the log at its most talkative.
 async fn a_full_run(format: &str, database: Option<&str>) {
@@ -315,7 +92,7 @@ async fn a_full_run(format: &str, database: Option<&str>) {
     said += &std::fs::read_to_string(log).unwrap();
 
     secrets.folder(place.folder.path());
-    assert!(secrets.0.len() > 120, "{}", secrets.0.len());
+    assert!(secrets.count() > 120, "{}", secrets.count());
     let prefix = &text(&last, "paymentHash")[..8];
     let known = [
         text(&first, "orderId"),
