@@ -33,8 +33,7 @@ pub async fn apply_refund(app: &App, charge: &Charge, progress: Option<Progress<
         return pass_over(app, progress).await;
     };
     let now = app.clock.now();
-    let mut tx = app.store.begin().await?;
-    let (payment, _) = lock(&mut tx, &payment).await?;
+    let (mut tx, payment, _) = begin(app, &payment).await?;
     let told = if tx.raise_refunded(payment.id, charge.amount_refunded).await? {
         let data = json!({ "refunded": charge.amount_refunded, "of": charge.amount, "charge": charge.id });
         let is_whole = charge.amount_refunded >= charge.amount;
@@ -56,8 +55,7 @@ pub async fn apply_dispute(app: &App, dispute: &Dispute, progress: Option<Progre
         return pass_over(app, progress).await;
     };
     let now = app.clock.now();
-    let mut tx = app.store.begin().await?;
-    let (payment, order) = lock(&mut tx, &payment).await?;
+    let (mut tx, payment, order) = begin(app, &payment).await?;
     let data = json!({ "dispute": dispute.id, "reason": dispute.reason });
     let takes = tx.knows_dispute(&dispute.id).await? || may_take(&mut tx, &payment).await?;
     let Some(order) = order.filter(|_| takes) else {
@@ -177,13 +175,21 @@ async fn end_with(
 }
 
 /// The payment and its order, as they are now; both rows stay locked, the order's first, as in a settlement.
-async fn lock(tx: &mut Tx, payment: &Payment) -> Result<(Payment, Option<Order>), Error> {
-    let order = match payment.order_id {
-        Some(order) => tx.lock_order(order).await?,
-        None => None,
-    };
-    let payment = tx.lock_payment(payment.id).await?.ok_or(Error::NotFound("no such payment"))?;
-    Ok((payment, order))
+async fn begin(app: &App, payment: &Payment) -> Result<(Tx, Payment, Option<Order>), Error> {
+    let mut named = payment.order_id;
+    loop {
+        let mut tx = app.store.begin().await?;
+        let order = match named {
+            Some(order) => tx.lock_order(order).await?,
+            None => None,
+        };
+        let payment = tx.lock_payment(payment.id).await?.ok_or(Error::NotFound("no such payment"))?;
+        if payment.order_id == named {
+            return Ok((tx, payment, order));
+        }
+        // Adopted since it was read: once more, from its order on. It keeps that one.
+        named = payment.order_id;
+    }
 }
 
 async fn commit(

@@ -24,7 +24,7 @@ use wiretoll::lifecycle;
 use wiretoll::store::{AgentWord, ServerState};
 
 use crate::agent::{Agent, Told, eu_de};
-use crate::database::{connect, copy, run, subscriptions_held, until_somebody_waits};
+use crate::database::{connect, copy, run, subscriptions_held, until_waiting};
 use crate::on_both_databases;
 use crate::shop::{On, Shop, a_key};
 
@@ -471,7 +471,7 @@ async fn a_report_that_crosses_a_new_epoch_counts_for_nothing(on: On) {
     run(&mut other, "BEGIN; UPDATE database_epoch SET epoch = '0190a8f2-0000-7000-8000-0000000000ee'").await;
     run(&mut other, "UPDATE servers SET applied_revision = -1").await;
     let (heard, ()) = tokio::join!(agent.say(shop.app()), async {
-        until_somebody_waits(&shop).await;
+        until_waiting(&shop, 1).await;
         run(&mut other, "COMMIT").await;
     });
     assert_eq!(heard.unwrap(), Heard::AskForEverything);

@@ -83,11 +83,12 @@ pub async fn allow(shop: &Shop, table: &str) {
     run(&mut connect(shop).await, &sql).await;
 }
 
-pub async fn until_somebody_waits(shop: &Shop) {
+/// Until so many wait for a row that somebody else holds; on Postgres.
+pub async fn until_waiting(shop: &Shop, many: i64) {
     let mut looking = connect(shop).await;
     let waiting = "SELECT CAST(count(*) AS BIGINT) FROM pg_stat_activity \
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while number(&mut looking, waiting).await == 0 {
+    while number(&mut looking, waiting).await < many {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

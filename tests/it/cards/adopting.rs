@@ -13,9 +13,9 @@ use wiretoll::domain::payment::{Payment, Provider};
 use wiretoll::domain::server::ServerId;
 
 use super::{Cards, fake};
-use crate::database::{connect, number};
+use crate::database::{connect, number, run, until_waiting};
 use crate::on_both_databases;
-use crate::shop::On;
+use crate::shop::{On, postgres_url};
 
 on_both_databases!(
     an_order_by_card_is_adopted_with_its_id_and_claim_token,
@@ -130,6 +130,33 @@ async fn a_disputed_orphan_is_told_of_once(on: On) {
     assert_eq!(orphan(&cards, &paid).await.outcome.name(), "charged_back");
     let told = cards.events_of_payment(payment.id).await;
     assert_eq!(told, ["payment.orphaned", "payment.disputed", "payment.dispute_lost"]);
+}
+
+/// The event was read while nobody had the payment, and is entered when somebody has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispute_that_is_lost_while_its_payment_is_adopted_takes_back_what_was_given() {
+    if postgres_url().is_none() {
+        return; // on SQLite one follows the other
+    }
+    let cards = Cards::open(On::Postgres).await;
+    let (payment, _, paid) = an_orphan(&cards).await;
+    let (shop, now) = (&cards.shop, cards.shop.clock.now());
+    let lost = fake::event("evt_2", fake::dispute_event("lost"), now, &fake::dispute("dp_1", &paid, "lost"));
+    // The adoption has the payment, and waits here for a slot.
+    let mut other = connect(shop).await;
+    run(&mut other, "BEGIN; UPDATE servers SET peer_revision = peer_revision WHERE id = 'eu-de'").await;
+    let purchase = a_purchase(payment.id, 1);
+    let heard = async {
+        until_waiting(shop, 1).await;
+        cards.send(&lost).await
+    };
+    let (adopted, heard, ()) = tokio::join!(adopt_payment(shop.app(), &purchase), heard, async {
+        until_waiting(shop, 2).await;
+        run(&mut other, "COMMIT").await;
+    });
+    let order = adopted.unwrap().id.to_string();
+    assert_eq!((heard.0, cards.outcome(&order).await), (200, "charged_back"));
+    assert!(cards.subscription(&order).await.ends_at <= shop.clock.now());
 }
 
 /// Stripe told of them before the database was restored, and does not again.

@@ -19,7 +19,7 @@ use wiretoll::domain::time::Timestamp;
 
 use super::Cards;
 use super::fake::{self, event};
-use crate::database::{connect, run, until_somebody_waits};
+use crate::database::{connect, run, until_waiting};
 use crate::on_both_databases;
 use crate::shop::{API, On, a_key, postgres_url};
 
@@ -273,7 +273,7 @@ async fn a_banked_bonus_that_is_given_while_it_is_taken_back_counts_for_nothing(
     run(&mut settlement, &give).await;
     let refunded = refund("evt_3", shop.clock.now(), &completed, 300);
     let (sent, ()) = tokio::join!(cards.send(&refunded), async {
-        until_somebody_waits(shop).await;
+        until_waiting(shop, 1).await;
         run(&mut settlement, "COMMIT").await;
     });
     assert_eq!((sent.0, cards.outcome(&order).await), (200, "refunded"));
