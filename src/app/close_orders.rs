@@ -62,7 +62,7 @@ pub enum Closing {
     Closed,
     /// The node's answer proves nothing; the next round asks again.
     Undecided,
-    /// No answer: asking about further orders would only wait as long again.
+    /// No answer, or not to us: asking about further orders would only wait as long again.
     Silent,
 }
 
@@ -104,7 +104,7 @@ pub async fn close(app: &App, order: &Order) -> Result<Closing, Error> {
         Ok(Cancelled::Unknown) => close_unknown(app, order).await,
         Err(error) => {
             tracing::warn!(order.id = %order.id, error = %error, "the node did not close an order");
-            Ok(if error.is_retryable() { Closing::Silent } else { Closing::Undecided })
+            Ok(if error.is_of_the_node() { Closing::Silent } else { Closing::Undecided })
         }
     }
 }
@@ -114,7 +114,7 @@ async fn settle_instead(app: &App, hash: PaymentHash) -> Result<Closing, Error> 
     crash_point!("close.already_settled");
     match app.node.lookup_invoice(hash).await {
         Ok(Some(invoice)) => apply_invoice(app, &invoice, None).await.map(|()| Closing::Closed),
-        Err(error) if error.is_retryable() => Ok(Closing::Silent),
+        Err(error) if error.is_of_the_node() => Ok(Closing::Silent),
         Ok(None) | Err(_) => Ok(Closing::Undecided),
     }
 }
@@ -128,7 +128,7 @@ async fn close_unknown(app: &App, order: &Order) -> Result<Closing, Error> {
     let certain = match order.invoice() {
         None => true,
         Some(invoice) => {
-            made_by_this_node(app, &invoice.text)
+            made_by_this_node(app, &invoice.text).await
                 && (app.clock.now().since(invoice.expires_at) > DAY || knows_another(app, order).await)
         }
     };
@@ -139,8 +139,12 @@ async fn close_unknown(app: &App, order: &Order) -> Result<Closing, Error> {
     close_for_good(app, order, None).await.map(|()| Closing::Closed)
 }
 
-fn made_by_this_node(app: &App, invoice: &str) -> bool {
-    Invoice::parse(invoice).is_ok_and(|invoice| Some(invoice.payee()) == app.health.identity())
+/// Asked now: whom the service saw last may have been another one.
+async fn made_by_this_node(app: &App, invoice: &str) -> bool {
+    match (Invoice::parse(invoice), app.node.info().await) {
+        (Ok(invoice), Ok(node)) => invoice.payee() == node.id,
+        _ => false,
+    }
 }
 
 /// Paid invoices are never deleted, and neither are those that can still be paid.

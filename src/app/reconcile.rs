@@ -63,7 +63,7 @@ async fn look_up(app: &App, order: &Order) -> Result<usize, Error> {
     match app.node.lookup_invoice(hash).await {
         Ok(Some(invoice)) => Ok(apply_final(app, &invoice).await),
         Ok(None) => Ok(0),
-        Err(error) if error.is_retryable() || error.is_credential() => Err(unanswered(&error)),
+        Err(error) if error.is_of_the_node() => Err(unanswered(&error)),
         // An answer about this order that makes no sense must not hide the others.
         Err(error) => {
             tracing::error!(order.id = %order.id, error = %error, "an order could not be looked up");

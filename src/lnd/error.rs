@@ -62,6 +62,11 @@ impl Error {
         )
     }
 
+    /// Whether it says nothing about the invoice in question: a call about another one would end in the same way.
+    pub const fn is_of_the_node(&self) -> bool {
+        self.is_retryable() || self.is_credential()
+    }
+
     /// What kind of failure the operator counts it as; nothing where it is an answer about an invoice.
     pub(super) fn failure(&self) -> Option<&'static str> {
         match self {

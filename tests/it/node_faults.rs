@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+use wiretoll::app::close_orders::close_due_orders;
 use wiretoll::app::{Unavailable, reconcile};
 use wiretoll::config::{LndTrust, MacaroonSource};
 use wiretoll::lnd::WalletState;
@@ -23,6 +24,7 @@ on_both_databases!(
     scenario_03_a_silent_stream_is_made_up_for_by_a_sweep,
     scenario_11_a_node_full_of_invoices_is_listed_in_pages_and_only_once,
     scenario_12_a_revoked_macaroon_is_replaced_without_a_restart,
+    scenario_12_a_node_that_refuses_us_is_not_asked_about_every_order,
     scenario_12_a_renewed_certificate_is_taken_up_without_a_restart,
     scenario_19_a_node_without_an_active_channel_sells_nothing,
 );
@@ -176,6 +178,21 @@ async fn scenario_12_a_revoked_macaroon_is_replaced_without_a_restart(on: On) {
     shop.until("the payment is found", || shop.is_paid(&order)).await;
     shop.until("the shop sells again", || async { shop.app().health.payee().is_ok() }).await;
     shop.buy().await;
+}
+
+async fn scenario_12_a_node_that_refuses_us_is_not_asked_about_every_order(on: On) {
+    let mut shop = Shop::open(on).await;
+    for _ in 0..10 {
+        shop.order().await;
+    }
+    shop.rest().await;
+    shop.node.inject(Fault::RevokeMacaroons { root_key_id: "7".into() }).await.unwrap();
+    shop.advance(Duration::from_mins(16)).await;
+    let asked = shop.node.calls(Method::CancelInvoice);
+    assert_eq!(close_due_orders(shop.app()).await.unwrap(), 0);
+    // Once more with the macaroon read again.
+    let asked = shop.node.calls(Method::CancelInvoice) - asked;
+    assert!(asked <= 2, "{asked} questions");
 }
 
 async fn scenario_12_a_renewed_certificate_is_taken_up_without_a_restart(on: On) {
