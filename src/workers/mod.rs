@@ -10,7 +10,7 @@ mod rates;
 mod replicas;
 mod servers;
 mod settlements;
-mod sweeper;
+pub mod sweeper;
 mod webhooks;
 
 use tokio::task::JoinSet;
@@ -25,7 +25,7 @@ pub fn start(app: &App, stop: &Stop) -> JoinSet<()> {
     let sweeps = sweeper::Sweeps::default();
     workers.spawn(node_watch::run(app.clone(), stop.clone()));
     workers.spawn(settlements::run(app.clone(), sweeps.clone(), stop.clone()));
-    workers.spawn(sweeper::run(app.clone(), sweeps, stop.clone()));
+    workers.spawn(sweeper::run(app.clone(), sweeps, sweeper::EVERY, stop.clone()));
     workers.spawn(closer::run(app.clone(), stop.clone()));
     workers.spawn(cards::run(app.clone(), stop.clone()));
     workers.spawn(rates::run(app.clone(), stop.clone()));

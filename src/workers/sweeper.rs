@@ -11,7 +11,8 @@ use crate::app::{App, reconcile};
 use crate::backoff::Backoff;
 use crate::stop::Stop;
 
-const EVERY: Duration = Duration::from_mins(5);
+/// The pause after a sweep that was whole.
+pub const EVERY: Duration = Duration::from_mins(5);
 /// A wish to sweep waits this long, so that many wishes become one sweep.
 const GATHER: Duration = Duration::from_millis(100);
 
@@ -59,7 +60,7 @@ impl Sweeps {
     }
 }
 
-pub async fn run(app: App, sweeps: Sweeps, mut stop: Stop) {
+pub async fn run(app: App, sweeps: Sweeps, every: Duration, mut stop: Stop) {
     let mut backoff = Backoff::default();
     loop {
         backoff.begin();
@@ -69,8 +70,9 @@ pub async fn run(app: App, sweeps: Sweeps, mut stop: Stop) {
         if beyond && !whole {
             sweeps.beyond.store(true, Ordering::SeqCst);
         }
-        let pause = if whole { EVERY } else { backoff.delay() };
+        let pause = if whole { every } else { backoff.delay() };
         if whole {
+            backoff.succeeded();
             app.metrics.swept(began);
         } else {
             app.metrics.sweep_failed();

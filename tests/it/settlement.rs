@@ -14,8 +14,11 @@ use wiretoll::lnd::NewInvoice;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::methods::Method;
 use wiretoll::lnd_simulator::payer::{PaymentOrder, PaymentOutcome};
+use wiretoll::lnd_simulator::subscriptions::StreamEnd;
+use wiretoll::stop;
+use wiretoll::workers::sweeper::{self, Sweeps};
 
-use crate::database::{connect, run, until_somebody_waits};
+use crate::database::{connect, run, until_waiting};
 use crate::on_both_databases;
 use crate::shop::{Bought, On, Shop, a_key};
 
@@ -25,6 +28,7 @@ on_both_databases!(
     scenario_01_a_payment_while_the_service_was_down_is_found_at_start,
     scenario_04_the_first_invoice_of_a_node_paid_while_down_is_found,
     a_missed_event_is_found_by_a_sweep,
+    what_nobody_tells_of_is_found_by_the_next_sweep,
     scenario_02_a_restarted_node_is_followed_again,
     scenario_16_an_overpayment_is_one_entitlement_and_an_excess_in_the_ledger,
     an_underpayment_settles_nothing,
@@ -93,6 +97,37 @@ async fn a_missed_event_is_found_by_a_sweep(on: On) {
     shop.pay(&order.invoice).await;
     reconcile::sweep(shop.app()).await.unwrap();
     assert!(is_paid(&shop, &order.hash).await);
+}
+
+/// No stream, no poll, nobody who asks for it.
+async fn what_nobody_tells_of_is_found_by_the_next_sweep(on: On) {
+    let mut shop = Shop::open(on).await;
+    let order = shop.order().await;
+    shop.rest().await;
+    let (sweeps, (stopper, signal)) = (Sweeps::default(), stop::channel());
+    let mut ended = sweeps.ended();
+    let sweeper = sweeper::run(shop.app().clone(), sweeps, Duration::from_millis(200), signal);
+    tokio::join!(sweeper, async {
+        ended.changed().await.unwrap();
+        shop.pay(&order.invoice).await;
+        shop.until("the payment is found", || shop.is_paid(&order)).await;
+        stopper.stop();
+    });
+}
+
+/// The first sweep was too early for it, and the next by the clock is minutes away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_soon_after_a_silent_connection_is_found_by_the_second_sweep() {
+    let shop = Shop::open(On::Sqlite).await;
+    let order = shop.order().await;
+    // Those of the start and of the connection are over then.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let asked = shop.node.calls(Method::LookupInvoice);
+    shop.node.inject(Fault::EndStreams { how: StreamEnd::Mute }).await.unwrap();
+    shop.pay(&order.invoice).await;
+    assert!(!shop.is_paid(&order).await);
+    shop.until("the payment is found", || shop.is_paid(&order)).await;
+    assert_eq!(shop.node.calls(Method::LookupInvoice) - asked, 1, "by one sweep");
 }
 
 async fn scenario_02_a_restarted_node_is_followed_again(on: On) {
@@ -219,7 +254,7 @@ async fn two_servers_of_one_settlement_are_locked_in_one_order(on: On) {
             run(&mut other, "BEGIN; SET LOCAL lock_timeout = '500ms'").await;
             run(&mut other, "UPDATE servers SET peer_revision = peer_revision WHERE id = 'eu-de'").await;
             let (applied, ()) = tokio::join!(apply_invoice(shop.app(), &invoice, None), async {
-                until_somebody_waits(&shop).await;
+                until_waiting(&shop, 1).await;
                 run(&mut other, "UPDATE servers SET peer_revision = peer_revision WHERE id = 'us-east'").await;
                 run(&mut other, "COMMIT").await;
             });
