@@ -96,7 +96,7 @@ async fn attempt(
 }
 
 fn count(app: &App, order: &Order, evidence: &Evidence, outcome: Outcome, now: Timestamp) {
-    app.metrics.payment(outcome, excess(order, evidence), lag(evidence, now));
+    count_payment(app, evidence, outcome, excess(order, evidence), now);
     match outcome {
         Outcome::Mismatched if order.is_paid() => {}
         Outcome::Underpaid | Outcome::Mismatched => app.metrics.order("expired"),
@@ -113,9 +113,14 @@ fn excess(order: &Order, evidence: &Evidence) -> Amount {
     evidence.amount.excess_over(order.price()).unwrap_or_else(|| evidence.amount.nothing())
 }
 
-/// Since the node settled it; its clock may be ahead of ours.
-fn lag(evidence: &Evidence, now: Timestamp) -> Duration {
-    Duration::from_millis(u64::try_from(now.since(evidence.settled_at)).unwrap_or(0))
+/// A card's payment has no lag: when it was made is known only roughly where Stripe had to be asked.
+fn count_payment(app: &App, evidence: &Evidence, outcome: Outcome, excess: Amount, now: Timestamp) {
+    app.metrics.payment(evidence.provider, outcome, excess);
+    if evidence.provider == Provider::Lightning {
+        // The node's clock may be ahead of ours.
+        let lag = u64::try_from(now.since(evidence.settled_at)).unwrap_or(0);
+        app.metrics.settle_lag(Duration::from_millis(lag));
+    }
 }
 
 /// Moves the cursor over a settlement that is nobody's order here.
@@ -153,7 +158,7 @@ pub async fn record_orphan(
     tx.commit().await?;
     crash_point!("record_orphan.committed");
     if is_new {
-        app.metrics.payment(Outcome::Orphaned, nothing, lag(evidence, now));
+        count_payment(app, evidence, Outcome::Orphaned, nothing, now);
     }
     Ok(())
 }
@@ -179,7 +184,7 @@ pub async fn record_mismatch(
     tx.commit().await?;
     crash_point!("record_mismatch.committed");
     if is_new {
-        app.metrics.payment(Outcome::Mismatched, payment.excess, lag(evidence, now));
+        count_payment(app, evidence, Outcome::Mismatched, payment.excess, now);
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::domain::event::EventType;
 use crate::domain::money::Amount;
-use crate::domain::payment::Outcome;
+use crate::domain::payment::{Outcome, Provider};
 use age::Age;
 use readings::Readings;
 use table::{CLASSES, Table, labels};
@@ -67,17 +67,21 @@ impl Metrics {
         self.0.table.orders.came_to.get_or_create(&labels([("state", state)])).inc();
     }
 
-    /// A payment was entered, this long after the node settled it.
-    pub fn payment(&self, outcome: Outcome, excess: Amount, lag: Duration) {
+    /// A payment was entered.
+    pub fn payment(&self, provider: Provider, outcome: Outcome, excess: Amount) {
         let payments = &self.0.table.payments;
-        payments.entered.get_or_create(&labels([("outcome", outcome.name())])).inc();
-        payments.lag.observe(lag.as_secs_f64());
+        payments.entered.get_or_create(&labels([("provider", provider.name()), ("outcome", outcome.name())])).inc();
         if excess.get() > 0 {
             payments.overpaid.inc();
             if let Amount::Msats(msats) = excess {
                 payments.overpaid_msat.inc_by(msats.get());
             }
         }
+    }
+
+    /// A payment was entered this long after the node settled it.
+    pub fn settle_lag(&self, lag: Duration) {
+        self.0.table.payments.lag.observe(lag.as_secs_f64());
     }
 
     /// Money of a payment went back, or came again.

@@ -13,7 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::domain::event::EventType;
-use crate::domain::payment::Outcome;
+use crate::domain::payment::{Outcome, Provider};
 
 pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// What becomes of an order.
@@ -226,15 +226,22 @@ impl Orders {
 impl Payments {
     fn new(rows: &mut Rows<'_>) -> Self {
         let entered = Counters::default();
-        for outcome in Outcome::ALL {
-            drop(entered.get_or_create(&labels([("outcome", outcome.name())])));
+        for provider in [Provider::Lightning, Provider::Stripe] {
+            for outcome in Outcome::ALL {
+                let row = labels([("provider", provider.name()), ("outcome", outcome.name())]);
+                drop(entered.get_or_create(&row));
+            }
         }
         let given_back = Counters::default();
         for what in GIVEN_BACK {
             drop(given_back.get_or_create(&labels([("what", what.name())])));
         }
         Self {
-            entered: rows.row("wiretoll_payments", "Payments entered by this process, by what became of them", entered),
+            entered: rows.row(
+                "wiretoll_payments",
+                "Payments entered by this process, by who took them and what became of them",
+                entered,
+            ),
             overpaid: rows.row(
                 "wiretoll_overpaid_payments",
                 "Payments of more than the price, entered by this process",

@@ -325,7 +325,10 @@ async fn less_than_the_price_buys_nothing_and_waits_for_the_operator(on: On) {
     assert_eq!(shop.check(&order.hash).await.body["status"], "unpaid");
     assert_ne!(shop.claim(json!({ "paymentHash": order.hash })).await.status, 200);
     let told = Page::of(&shop).await;
-    assert!((told.value("wiretoll_payments_total{outcome=\"underpaid\"}") - 1.0).abs() < f64::EPSILON);
+    assert!(
+        (told.value("wiretoll_payments_total{provider=\"lightning\",outcome=\"underpaid\"}") - 1.0).abs()
+            < f64::EPSILON
+    );
     assert!((told.value("wiretoll_paid_not_claimable{reason=\"underpaid\"}") - 1.0).abs() < f64::EPSILON);
 
     resolve_payment(shop.app(), named(&order.hash), &note("refunded by hand")).await.unwrap();

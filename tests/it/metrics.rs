@@ -62,7 +62,7 @@ async fn a_purchase_is_counted_at_every_step(on: On) {
     let shop = Shop::open_with(on, with_metrics).await;
     Page::of(&shop).await.assert(&[
         ("wiretoll_orders_total{state=\"creating\"}", 0.0),
-        ("wiretoll_payments_total{outcome=\"refund_due\"}", 0.0),
+        ("wiretoll_payments_total{provider=\"lightning\",outcome=\"refund_due\"}", 0.0),
         ("wiretoll_settle_lag_seconds_count", 0.0),
         ("wiretoll_sells", 1.0),
         ("wiretoll_stream_open", 1.0),
@@ -84,7 +84,7 @@ async fn a_purchase_is_counted_at_every_step(on: On) {
         ("wiretoll_orders_total{state=\"pending\"}", 1.0),
         ("wiretoll_orders_total{state=\"paid\"}", 1.0),
         ("wiretoll_orders_total{state=\"expired\"}", 0.0),
-        ("wiretoll_payments_total{outcome=\"applied\"}", 1.0),
+        ("wiretoll_payments_total{provider=\"lightning\",outcome=\"applied\"}", 1.0),
         ("wiretoll_settle_lag_seconds_count", 1.0),
         ("wiretoll_overpaid_payments_total", 0.0),
         ("wiretoll_unapplied_settlements", 0.0),
@@ -128,7 +128,7 @@ async fn money_that_gave_nothing_is_told_by_reason(on: On) {
     Page::of(&shop).await.assert(&[
         ("wiretoll_orders_total{state=\"expired\"}", 1.0),
         ("wiretoll_orders_total{state=\"paid\"}", 2.0),
-        ("wiretoll_payments_total{outcome=\"refund_due\"}", 1.0),
+        ("wiretoll_payments_total{provider=\"lightning\",outcome=\"refund_due\"}", 1.0),
         ("wiretoll_overpaid_payments_total", 1.0),
         ("wiretoll_overpaid_msat_total", 7.0),
         ("wiretoll_payments_with_open_excess{}", 1.0),

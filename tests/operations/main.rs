@@ -412,7 +412,7 @@ async fn dev_and_its_node_say_no_secret() {
     assert_eq!(api.post("/dev/pay", json!({ "invoice": order["invoice"] })).await.0, 200);
     api.until_paid(&order).await;
     secrets.config(&claimed(&api, json!({ "paymentHash": order["paymentHash"] })).await);
-    assert!(api.metrics().await.contains("wiretoll_payments_total{outcome=\"applied\"} 1"));
+    assert!(api.metrics().await.contains("wiretoll_payments_total{provider=\"lightning\",outcome=\"applied\"} 1"));
     let log = program.log.clone();
     program.terminate().await;
     secrets.folder(folder.path());
