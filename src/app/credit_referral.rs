@@ -29,15 +29,11 @@ pub struct Referrer {
 /// Who is to have a bonus for this order; nobody for their own purchase, nor twice for one buyer who is known, nor beyond
 /// what an account may earn.
 pub async fn lock_referrer(app: &App, tx: &mut Tx, order: &Order, now: Timestamp) -> Result<Option<Referrer>, Error> {
-    let OrderKind::New { months: bought } = order.kind else { return Ok(None) };
-    if app.shop.bonuses.of(bought, 0).is_none() {
-        return Ok(None);
-    }
-    let Some(account) = tx.referrer_of(order.id).await? else { return Ok(None) };
-    if order.account == Some(account) {
-        return Ok(None);
-    }
-    lock_accounts(tx, [Some(account), order.account]).await?;
+    let bought = if let OrderKind::New { months } = order.kind { months } else { 0 };
+    let named = if app.shop.bonuses.of(bought, 0).is_some() { tx.referrer_of(order.id).await? } else { None };
+    // The buyer's, too: else a bonus of theirs might be banked meanwhile, past the subscription that they get now.
+    lock_accounts(tx, [named, order.account]).await?;
+    let Some(account) = named.filter(|named| order.account != Some(*named)) else { return Ok(None) };
     if let Some(buyer) = order.account
         && tx.has_brought_a_bonus(buyer).await?
     {
