@@ -175,7 +175,7 @@ own_postgres() {
 check_migrations() {
   local changed
   if ! git cat-file -e "$MIGRATIONS_FIXED_IN^{commit}" 2>/dev/null; then
-    skip "whether a migration was changed, because the history is not here"
+    lack "whether a migration was changed, because the history is not here: git fetch --unshallow"
     return
   fi
   changed="$(git log --format= -p "$MIGRATIONS_FIXED_IN.." -- fixtures/migrations.sha256 | grep '^-[0-9a-f]' || true)"
