@@ -113,12 +113,12 @@ impl Outcome {
         }
     }
 
-    /// Whether the customer has nothing for money that is here.
     /// Whether something was given for it that counts, or may count again.
     pub const fn gave_something(self) -> bool {
         matches!(self, Self::Applied | Self::AppliedLate | Self::Disputed)
     }
 
+    /// Whether the customer has nothing for money that is here.
     pub const fn gave_nothing(self) -> bool {
         match self {
             Self::Applied | Self::AppliedLate | Self::Disputed | Self::Refunded | Self::ChargedBack => false,

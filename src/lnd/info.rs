@@ -38,16 +38,9 @@ impl fmt::Display for WalletState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeInfo {
     pub id: NodeId,
-    pub alias: String,
-    pub version: String,
     /// LND's name of the network, which may be one that we do not know.
     pub network: String,
     pub active_channels: u32,
-    pub block_height: u32,
-    /// False for a moment at every block, and always without a chain backend.
-    pub synced_to_chain: bool,
-    /// The calmer flag, since LND 0.21; false on an older node.
-    pub wallet_synced: bool,
 }
 
 impl WalletState {
@@ -71,13 +64,8 @@ impl NodeInfo {
         let chain = answer.chains.into_iter().next().ok_or_else(|| Error::malformed("a node without a chain"))?;
         Ok(Self {
             id: NodeId::parse(&answer.identity_pubkey).map_err(|e| Error::malformed(e.to_string()))?,
-            alias: answer.alias,
-            version: answer.version,
             network: chain.network,
             active_channels: answer.num_active_channels,
-            block_height: answer.block_height,
-            synced_to_chain: answer.synced_to_chain,
-            wallet_synced: answer.wallet_synced,
         })
     }
 }

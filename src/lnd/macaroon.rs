@@ -121,11 +121,6 @@ impl Permissions {
         USED.iter().filter(|(uri, simple)| !self.has(uri) && !self.has(simple)).map(|(uri, _)| *uri).collect()
     }
 
-    /// LND's stock `invoice.macaroon` cannot.
-    pub fn can_get_info(&self) -> bool {
-        !self.missing().contains(&GET_INFO)
-    }
-
     fn has(&self, name: &str) -> bool {
         self.0.iter().any(|permission| permission == name)
     }
@@ -209,7 +204,7 @@ mod tests {
     #[test]
     fn what_the_bake_line_makes_is_enough_and_not_too_much() {
         let ops = permissions(vec![op("info", &["read"]), op("invoices", &["read", "write"])]);
-        assert!(!ops.can_spend() && ops.can_get_info() && ops.missing().is_empty());
+        assert!(!ops.can_spend() && ops.missing().is_empty());
     }
 
     #[test]
@@ -219,7 +214,7 @@ mod tests {
             op("invoices", &["read", "write"]),
             op("onchain", &["read"]),
         ]);
-        assert!(!stock.can_spend() && !stock.can_get_info());
+        assert!(!stock.can_spend());
         assert_eq!(stock.missing(), [GET_INFO]);
     }
 
