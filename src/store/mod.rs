@@ -94,11 +94,12 @@ pub struct Tx {
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the database does not answer")]
-    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Told with its reason, because most of those who log it show no causes: a full disk has to be read there.
+    #[error("the database does not answer: {0}")]
+    Database(Box<dyn std::error::Error + Send + Sync>),
     /// A constraint stopped what our own checks should have: the last guard.
-    #[error("a rule of the database would be broken")]
-    Constraint(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("a rule of the database would be broken: {0}")]
+    Constraint(Box<dyn std::error::Error + Send + Sync>),
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
     #[error("{0}")]

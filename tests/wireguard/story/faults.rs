@@ -76,6 +76,38 @@ fn a_full_disk_under_the_agents_file_holds_up_what_is_new_only() {
     });
 }
 
+/// Here and not beside the other tests of settlement, because only in a lab there is a disk to fill.
+#[test]
+fn scenario_48_a_full_disk_under_the_database_loses_no_payment() {
+    lab::run(async |lab: Lab| {
+        let mut shop = Shop::prepare(&lab);
+        let disk = shop.path("disk");
+        std::fs::create_dir(&disk).unwrap();
+        done(Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&disk));
+        std::os::unix::fs::symlink(disk.join("wiretoll.db"), shop.path("wiretoll.db")).unwrap();
+        shop.start_service();
+        shop.start_agent().await;
+        shop.sell().await;
+        let (status, order) = shop.post("create", &json!({ "serverId": "eu-de", "duration": 1 })).await;
+        assert_eq!(status, 200, "{order}");
+        let position = async || shop.number("SELECT settle_index FROM settlement_cursor").await;
+        let before = position().await;
+
+        let _ = std::fs::write(disk.join("ballast"), vec![1; 32 * 1024 * 1024]);
+        shop.settle(&order).await;
+        shop.service.as_ref().unwrap().says("database or disk is full");
+        let hash = order["paymentHash"].as_str().unwrap();
+        let (status, checked) = shop.get(hash).await;
+        assert_eq!(status, 503, "the node says paid, and nothing can be delivered: {checked}");
+        assert_eq!(position().await, before, "it will be told of again");
+
+        std::fs::remove_file(disk.join("ballast")).unwrap();
+        until("it is entered", async || shop.get(hash).await.1["status"] == "paid").await;
+        assert_eq!(shop.number("SELECT count(*) FROM payments").await, 2);
+        shop.claim(hash).await;
+    });
+}
+
 /// Nothing in its own file tells how long ago that was written, as after a reboot.
 #[test]
 fn scenario_51_a_file_from_another_time_ends_nothing_once_the_service_is_heard() {
