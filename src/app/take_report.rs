@@ -71,7 +71,8 @@ fn check_key(server: &Server, state: &ServerState, key: PublicKey) -> Result<(),
 
 fn check_alone(app: &App, state: &ServerState, agent: Uuid) -> Result<(), Error> {
     let silence = i64::try_from(AGENT_SILENCE.as_millis()).unwrap_or(i64::MAX);
-    let speaks = state.agent_seen_at.is_some_and(|at| app.clock.now().since(at) < silence);
+    // Either way: a machine whose clock begins in the past has not heard anybody in the future.
+    let speaks = state.agent_seen_at.is_some_and(|at| app.clock.now().since(at).saturating_abs() < silence);
     if speaks && state.agent_id.is_some_and(|known| known != agent) {
         return Err(Unavailable::AnotherAgent(state.id.clone()).into());
     }

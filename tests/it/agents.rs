@@ -415,6 +415,10 @@ async fn a_second_agent_and_a_wrong_key_are_refused(on: On) {
     shop.advance(AGENT_SILENCE).await;
     second.say(shop.app()).await.unwrap();
     assert!(matches!(first.say(shop.app()).await, Err(Error::Unavailable(_))));
+    // A machine without a clock of its own has started, hours back: nobody spoke there within these 90 s.
+    shop.clock.advance(-120 * MINUTE);
+    first.say(shop.app()).await.unwrap();
+    assert!(matches!(second.say(shop.app()).await, Err(Error::Unavailable(_))));
 
     let other_key = PrivateKey::from_random([7; 32]).public_key();
     let stranger = Report { public_key: other_key, ..second.report() };
