@@ -7,6 +7,7 @@ use super::{App, Error, reset_bandwidth, secrets};
 use crate::domain::event::{EventType, Subject};
 use crate::domain::keys::PublicKey;
 use crate::domain::order::{Order, OrderKind};
+use crate::domain::peer::Binding;
 use crate::domain::subscription::{Cause, Grant, Span, Standing, Subscription, ends_at};
 use crate::domain::time::Timestamp;
 use crate::store::{KeyOwner, Reservation, Tx};
@@ -66,7 +67,7 @@ async fn found(app: &App, tx: &mut Tx, order: &Order, grant: Grant, now: Timesta
     tx.insert_subscription(&subscription).await?;
     tx.insert_grant(app.new_id(), subscription.id, Cause::Purchase(order.id), grant).await?;
     if let Some(key) = order.public_key
-        && !bind(app, tx, subscription.id, key, now).await?
+        && !bind(app, tx, subscription.id, &secrets::settled_binding(app, order, key)?, now).await?
     {
         return Ok(Delivered::Outrun);
     }
@@ -108,6 +109,8 @@ async fn extend(
 }
 
 /// A slot and the last key for a subscription whose hold had ended; its founder claims the new address.
+///
+/// Where somebody else has the key by now, the founder binds another one by a claim.
 async fn restore(
     app: &App,
     tx: &mut Tx,
@@ -118,7 +121,9 @@ async fn restore(
     if !give_slot(app, tx, order, subscription, now).await? {
         return Ok(false);
     }
-    bind_last_key(app, tx, subscription.id, now).await?;
+    if let Some(key) = tx.last_key(subscription.id).await? {
+        bind(app, tx, subscription.id, &secrets::settled_binding(app, order, key)?, now).await?;
+    }
     Ok(true)
 }
 
@@ -127,16 +132,11 @@ pub async fn restore_any(app: &App, tx: &mut Tx, subscription: &Subscription, no
     if !take_slot(app, tx, subscription, now).await? {
         return Ok(false);
     }
-    bind_last_key(app, tx, subscription.id, now).await?;
-    Ok(true)
-}
-
-/// Where somebody else has the key by now, the founder binds another one by a claim.
-async fn bind_last_key(app: &App, tx: &mut Tx, subscription: Uuid, now: Timestamp) -> Result<(), Error> {
-    if let Some(key) = tx.last_key(subscription).await? {
-        bind(app, tx, subscription, key, now).await?;
+    if let Some(public_key) = tx.last_key(subscription.id).await? {
+        let binding = Binding { public_key, preshared_key: secrets::new_preshared_key()? };
+        bind(app, tx, subscription.id, &binding, now).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The slot that the order reserved; where it expired meanwhile, any that is free.
@@ -153,10 +153,10 @@ async fn take_slot(app: &App, tx: &mut Tx, to: &Subscription, now: Timestamp) ->
 }
 
 /// Binds a key; false where another subscription holds it.
-async fn bind(app: &App, tx: &mut Tx, subscription: Uuid, key: PublicKey, now: Timestamp) -> Result<bool, Error> {
-    if !tx.own_key(key, subscription, now).await? {
+async fn bind(app: &App, tx: &mut Tx, subscription: Uuid, binding: &Binding, now: Timestamp) -> Result<bool, Error> {
+    if !tx.own_key(binding.public_key, subscription, now).await? {
         return Ok(false);
     }
-    let binding = secrets::seal_binding(app, subscription, key, &secrets::new_preshared_key()?)?;
-    Ok(tx.bind_peer(&binding).await?)
+    let sealed = secrets::seal_binding(app, subscription, binding.public_key, &binding.preshared_key)?;
+    Ok(tx.bind_peer(&sealed).await?)
 }

@@ -3,6 +3,7 @@
 use super::{App, Error};
 use crate::domain::instance_key::SecretError;
 use crate::domain::keys::{PresharedKey, PrivateKey, PublicKey};
+use crate::domain::order::Order;
 use crate::domain::peer::Binding;
 use crate::domain::webhook_secret::WebhookSecret;
 use crate::random;
@@ -10,9 +11,16 @@ use crate::store::{NewBinding, SealedBinding, SealedKey, SealedSecret};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// A preshared key from the operating system's randomness.
+/// A preshared key from the operating system's randomness: for what happens once, such as a claim.
 pub fn new_preshared_key() -> Result<PresharedKey, Error> {
     Ok(PresharedKey::from_bytes(random::bytes()?))
+}
+
+/// What a settlement binds. It may come again, where a backup was restored: a preshared key that were another one then
+/// would cut off whoever has the config.
+pub fn settled_binding(app: &App, order: &Order, public_key: PublicKey) -> Result<Binding, Error> {
+    let preshared_key = app.keyring.get(order.key_id)?.preshared_key(order.id, public_key);
+    Ok(Binding { public_key, preshared_key })
 }
 
 pub fn seal_binding(

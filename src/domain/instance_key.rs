@@ -15,6 +15,7 @@ use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Invalid;
+use super::keys::{PresharedKey, PublicKey};
 use super::lightning::Preimage;
 use super::webhook_secret::WebhookSecret;
 
@@ -64,6 +65,12 @@ impl InstanceKey {
 
     pub fn claim_token(&self, order: Uuid) -> ClaimToken {
         ClaimToken(self.derive_for("claim token", order))
+    }
+
+    /// What a settlement gives a key that its order binds: the same however often it settles, as after a restored backup.
+    pub fn preshared_key(&self, order: Uuid, key: PublicKey) -> PresharedKey {
+        let message = [order.as_bytes().as_slice(), key.as_bytes()].concat();
+        PresharedKey::from_bytes(keyed_hash(&self.derive("preshared key"), &message))
     }
 
     /// What the callback of an order is signed with.
@@ -136,7 +143,7 @@ impl Keyring {
     /// The text that [`Keyring::parse`] reads, for a new key file.
     pub fn file_text(id: KeyId, key: &InstanceKey) -> String {
         format!(
-            "# wiretoll's instance key: every claim token, preimage and sealed key depends on it.\n\
+            "# wiretoll's instance key: every claim token, preimage, preshared key and sealed key depends on it.\n\
              # Back it up apart from the database. To rotate, add a line with the next number.\n\
              {}:{}\n",
             id.0,
@@ -195,8 +202,13 @@ impl fmt::Debug for ClaimToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::keys::PrivateKey;
 
     const ORDER: Uuid = Uuid::from_u128(7);
+
+    fn customer(n: u8) -> PublicKey {
+        PrivateKey::from_random([n; 32]).public_key()
+    }
 
     #[test]
     fn what_is_derived_never_changes() {
@@ -208,6 +220,7 @@ mod tests {
         );
         assert_eq!(key.claim_token(ORDER).expose(), "b7afb2296e4fc5e43cf099e51dda18f741b3eaef7dce5e7d4d9287b08f6b8d24");
         assert_eq!(key.callback_secret(ORDER).expose(), "whsec_xXKl+31uQsX5/IscBk0BFh5JsqzxTw9D5yEdmx0ySms=");
+        assert_eq!(key.preshared_key(ORDER, customer(7)).expose(), "VMu2YKs4z3eu5DOBWuOm7yVeF4oSNUmf/w+ktqH/YgU=");
         assert_eq!(hex::encode(key.check_value()), "4f3b6afdf5cc53c4024c12d4c5ab468c716a86f57958eaf130a8aacbef6ffaf1");
     }
 
@@ -216,6 +229,10 @@ mod tests {
         let key = InstanceKey::from_bytes([1; 32]);
         assert_ne!(key.preimage(ORDER).as_bytes(), key.preimage(Uuid::from_u128(8)).as_bytes());
         assert_ne!(hex::encode(key.preimage(ORDER).as_bytes()), key.claim_token(ORDER).expose());
+        let preshared = key.preshared_key(ORDER, customer(7));
+        assert_ne!(preshared, key.preshared_key(Uuid::from_u128(8), customer(7)));
+        assert_ne!(preshared, key.preshared_key(ORDER, customer(8)));
+        assert_ne!(preshared, InstanceKey::from_bytes([2; 32]).preshared_key(ORDER, customer(7)));
     }
 
     #[test]

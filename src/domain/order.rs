@@ -21,7 +21,7 @@ const EXPIRED_SHOWN: i64 = DAY;
 #[derive(Debug, Clone)]
 pub struct Order {
     pub id: Uuid,
-    /// The instance key that preimage and claim token derive from.
+    /// The instance key that preimage, claim token and preshared key derive from.
     pub key_id: KeyId,
     pub kind: OrderKind,
     /// Where a new subscription was ordered; otherwise, where the subscription lived when this was ordered.

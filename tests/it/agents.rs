@@ -40,6 +40,7 @@ on_both_databases!(
     who_used_too_much_is_slowed_down_until_the_month_ends,
     scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody,
     scenario_52_a_restored_database_that_has_caught_up_loses_nobody,
+    scenario_52_what_settles_again_after_a_restore_has_its_preshared_key_again,
     scenario_52_a_suspended_customer_keeps_their_place_after_a_restore,
     other_terms_are_a_change_like_any_other,
     a_second_agent_and_a_wrong_key_are_refused,
@@ -353,6 +354,30 @@ async fn scenario_52_a_restored_database_that_has_caught_up_loses_nobody(on: On)
     agent.desired.as_mut().unwrap().peers.clear();
     assert_eq!(agent.say(shop.app()).await.unwrap(), Heard::AskForEverything);
     assert_eq!(shop.app().store.server_states().await.unwrap()[0].epoch, now);
+}
+
+/// The backup is from before the payment, and the order names its key: the sweep finds it paid, and settles it anew.
+async fn scenario_52_what_settles_again_after_a_restore_has_its_preshared_key_again(on: On) {
+    let mut shop = Shop::open(on).await;
+    let order = shop.order_with(json!({ "serverId": "eu-de", "duration": 1, "wgPublicKey": a_key() })).await;
+    shop.stop().await;
+    let backup = copy(&shop.config.database).await;
+    shop.start().await;
+    shop.pay(&order.invoice).await;
+    shop.until_paid(&order.hash).await;
+    let mut agent = an_agent(&shop).await;
+    let claimed = shop.claim(json!({ "paymentHash": order.hash })).await;
+    let before = agent.peer().clone();
+
+    shop.stop().await;
+    shop.config.database = backup;
+    shop.start().await;
+    shop.until("the sweep has found it paid", || shop.is_paid(&order)).await;
+    let again = shop.claim(json!({ "paymentHash": order.hash })).await;
+    assert_eq!(again.body["peer"]["presharedKey"], claimed.body["peer"]["presharedKey"]);
+    assert_eq!(again.body["fullConfig"], claimed.body["fullConfig"]);
+    agent.work(shop.app()).await;
+    assert_eq!((agent.withheld.len(), agent.peer()), (0, &before), "to its agent nothing has changed");
 }
 
 /// Bought and suspended after the backup: no time of its ends, and its slot is sold to nobody.
