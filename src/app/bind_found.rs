@@ -33,6 +33,8 @@ async fn bind_again(app: &App, tx: &mut Tx, subscription: Uuid, peer: &DesiredPe
     if !tx.bind_peer(&sealed).await? || !tx.own_key(peer.public_key, subscription, now).await? {
         return Ok(false);
     }
+    // Whether it was made here, the backup does not know.
+    tx.insert_lost_private_key(peer.public_key, subscription, sealed.key_id, now).await?;
     let data = serde_json::json!({ "publicKey": peer.public_key.to_string(), "foundOnServer": true });
     tx.record(app.new_id(), EventType::ClaimBound, Subject::Subscription(subscription), &data, now).await?;
     Ok(true)

@@ -56,7 +56,7 @@ pub enum PrivateKeyShown {
     Yes,
     /// The customer has it; it never was here.
     CustomersOwn,
-    /// Made here for this order, and erased since.
+    /// Made here for this order, as far as is known, and not here any more: erased, or lost with an older database.
     Erased,
 }
 
@@ -115,7 +115,7 @@ async fn deliver(app: &App, claim: &Claim, order: &Order, subscription: Uuid) ->
     }
     // Bound before anybody knew the server's key: nothing would answer to this config.
     app.check_customer_key(binding.public_key)?;
-    answer(app, order, subscription, (server, &peer), binding, claim.options).await
+    answer(app, claim, order, subscription, (server, &peer), binding).await
 }
 
 fn claimable(kind: OrderKind) -> Result<(), Invalid> {
@@ -200,14 +200,15 @@ async fn bound_by_another(app: &App, subscription: Uuid) -> Result<Binding, Erro
 
 async fn answer(
     app: &App,
+    claim: &Claim,
     order: &Order,
     subscription: Subscription,
     (server, peer): (&Server, &StoredPeer),
     binding: Binding,
-    options: Options,
 ) -> Result<Claimed, Error> {
+    let options = claim.options;
     let server_key = app.server_key(server).ok_or_else(|| Unavailable::NoKey(server.id.clone()))?;
-    let (private_key, shown) = private_key_for(app, order, binding.public_key).await?;
+    let (private_key, shown) = private_key_for(app, claim, order, binding.public_key).await?;
     let config = ClientConfig {
         private_key,
         public_key: binding.public_key,
@@ -232,9 +233,10 @@ fn check_options(server: &Server, options: Options) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The private key, only for the order that made it.
+/// The private key, only for the order that made it. Whoever names the key has what belongs to it, also where we do not.
 async fn private_key_for(
     app: &App,
+    claim: &Claim,
     order: &Order,
     key: PublicKey,
 ) -> Result<(Option<PrivateKey>, PrivateKeyShown), Error> {
@@ -247,6 +249,7 @@ async fn private_key_for(
             tracing::info!(order.id = %order.id, "a private key that was made here was shown");
             Ok((Some(private), PrivateKeyShown::Yes))
         }
+        None if claim.public_key.is_some() => Ok((None, PrivateKeyShown::CustomersOwn)),
         None => Ok((None, PrivateKeyShown::Erased)),
     }
 }

@@ -33,7 +33,7 @@ pub struct SealedBinding {
 pub struct SealedKey {
     pub order_id: Uuid,
     pub key_id: KeyId,
-    /// None once it was erased.
+    /// None once it was erased, and where a restored backup does not know it.
     pub sealed: Option<Vec<u8>>,
 }
 
@@ -194,6 +194,28 @@ impl Tx {
         .bind(key.sealed.clone())
         .bind(made_at.millis())
         .bind(erase_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Enters a key whose private key is not known here, and may have been made here: a claim must not take it for the
+    /// customer's own. What is entered already stays.
+    pub async fn insert_lost_private_key(
+        &mut self,
+        public_key: PublicKey,
+        subscription: Uuid,
+        key_id: KeyId,
+        now: Timestamp,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO private_keys (public_key, order_id, key_id, made_at, erase_at, erased_at) \
+             SELECT $1, founded_by, $3, $4, $4, $4 FROM subscriptions WHERE id = $2 ON CONFLICT DO NOTHING",
+        )
+        .bind(public_key.to_string())
+        .bind(subscription.to_string())
+        .bind(key_id.0)
+        .bind(now.millis())
         .execute(&mut *self.inner)
         .await?;
         Ok(())

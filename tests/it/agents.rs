@@ -290,19 +290,21 @@ async fn who_used_too_much_is_slowed_down_until_the_month_ends(on: On) {
     assert_eq!(subscription_status::subscription_status(shop.app(), key).await.unwrap().used.bytes, 0);
 }
 
-/// The backup is from before the claim: its order is paid there, and the slot has no key.
+/// The backup is from before the claims: their orders are paid there, and the slots have no key.
 async fn scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody(on: On) {
     let mut shop = Shop::open(on).await;
     let (_, _) = bought(&shop).await;
-    let order = shop.buy().await;
+    let (order, other) = (shop.buy().await, shop.buy().await);
     let mut agent = an_agent(&shop).await;
     shop.stop().await;
     let backup = copy(&shop.config.database).await;
     shop.start().await;
     let claimed = shop.claim(json!({ "paymentHash": order.hash, "wgPublicKey": a_key() })).await;
+    let made_here = shop.claim(json!({ "paymentHash": other.hash })).await;
+    made_here.keep_pair();
     let (_, lost) = bought(&shop).await;
     assert_eq!(agent.work(shop.app()).await, Told::Delta);
-    assert_eq!(agent.peers().len(), 3);
+    assert_eq!(agent.peers().len(), 4);
 
     shop.stop().await;
     shop.config.database = backup;
@@ -310,14 +312,21 @@ async fn scenario_52_an_agent_ahead_of_a_restored_database_loses_nobody(on: On) 
     let epoch = agent.desired.as_ref().unwrap().epoch;
     assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
     assert_ne!(agent.desired.as_ref().unwrap().epoch, epoch);
-    assert_eq!(agent.withheld.len(), 2, "who was forgotten stays");
+    assert_eq!(agent.withheld.len(), 3, "who was forgotten stays");
     assert_eq!(shop.check(&lost).await.status, 404);
-    // One of them has a slot that was paid for: its key is bound again, with its preshared key.
-    let again = shop.claim(json!({ "paymentHash": order.hash })).await;
-    assert_eq!(again.body["peer"]["publicKey"], claimed.body["peer"]["publicKey"]);
-    assert_eq!(again.body["peer"]["presharedKey"], claimed.body["peer"]["presharedKey"]);
+    // Two of them have slots that were paid for: their keys are bound again, with their preshared keys.
+    for (hash, before) in [(&order.hash, &claimed.body), (&other.hash, &made_here.body)] {
+        let key = &before["peer"]["publicKey"];
+        let named = shop.claim(json!({ "paymentHash": hash, "wgPublicKey": key })).await;
+        assert_eq!((named.status, &named.body["success"]), (200, &json!(true)), "{}", named.body);
+        assert_eq!(named.body["peer"]["presharedKey"], before["peer"]["presharedKey"]);
+        // Whether its private key was made here nobody knows any more: who does not name it gets no text without one.
+        let unnamed = shop.claim(json!({ "paymentHash": hash })).await;
+        assert_eq!((unnamed.status, &unnamed.body["success"]), (200, &json!(false)), "{}", unnamed.body);
+        assert_eq!((&unnamed.body["peer"]["publicKey"], &unnamed.body["fullConfig"]), (key, &Value::Null));
+    }
     assert_eq!(agent.work(shop.app()).await, Told::Delta);
-    assert_eq!((agent.withheld.len(), agent.peers().len()), (1, 3));
+    assert_eq!((agent.withheld.len(), agent.peers().len()), (1, 4));
 }
 
 /// It has come to the agent's revision by other purchases than the agent knows of.

@@ -186,11 +186,14 @@ async fn a_server_s_own_key_is_refused(on: On) {
 async fn an_erased_private_key_is_never_replaced_by_a_config_without_one(on: On) {
     let shop = Shop::open(on).await;
     let order = shop.buy().await;
-    shop.claim(json!({ "paymentHash": order.hash })).await;
+    let key = shop.claim(json!({ "paymentHash": order.hash })).await.keep_pair().to_string();
     shop.advance(Duration::from_hours(7 * 24)).await;
     assert_eq!(release::erase_private_keys(shop.app()).await.unwrap(), 1);
     let claim = shop.claim(json!({ "paymentHash": order.hash })).await;
     assert_eq!((claim.status, &claim.body["success"], &claim.body["status"]), (200, &json!(false), &json!("error")));
     assert!(claim.body["config"].is_null() && claim.body["fullConfig"].is_null(), "{}", claim.body);
     assert!(claim.body["message"].as_str().unwrap().contains("rekey"), "{}", claim.body);
+    // Who names the key has what belongs to it.
+    let named = shop.claim(json!({ "paymentHash": order.hash, "wgPublicKey": key })).await;
+    assert_eq!((named.status, &named.body["success"]), (200, &json!(true)), "{}", named.body);
 }

@@ -423,6 +423,11 @@ impl Reply {
         Self { status, headers, body }
     }
 
+    /// The customer's of this claim, whose key pair was made here; known to the test from then on.
+    pub fn keep_pair(&self) -> PublicKey {
+        a_public_key(PrivateKey::parse(self.body["peer"]["privateKey"].as_str().expect("a key made here")).unwrap())
+    }
+
     /// The error's code, after checking that it is one.
     pub fn error(&self) -> &str {
         assert!(self.status >= 400, "{}", self.body);

@@ -20,8 +20,8 @@ use crate::http::failures::Failures;
 use crate::http::{Shared, body};
 use crate::wireguard::config_text::Options;
 
-const ERASED: &str = "the private key that was made for this order has been erased; ask the operator to rekey the \
-                      subscription, with your payment hash and claim token";
+const ERASED: &str = "the private key of this config is not kept here any more; if you have it, claim with its \
+                      wgPublicKey, else ask the operator to rekey the subscription, with your payment hash and claim token";
 
 /// `referralCode`, which clients also send, is ignored.
 #[derive(Deserialize, ToSchema)]
@@ -65,7 +65,7 @@ pub struct ClaimOptions {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimResponse {
-    /// False only where a key that was made here has been erased.
+    /// False only where a key that was made here is not here any more: erased, or lost when an older database was restored.
     success: bool,
     /// `success` or `error`.
     #[schema(value_type = String, example = "success")]
