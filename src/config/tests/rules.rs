@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{KEY, LEAST, OTHER_SERVER, assert_edges, least_and, least_with, parse, wrong_keys};
+use super::{KEY, LEAST, OTHER_SERVER, assert_edges, least_and, least_with, now, parse, wrong_keys};
 use crate::config::RateSource;
 use crate::config::{CardMode, Database, EgressRules, KeySource, LndTrust, LogFormat, MacaroonSource, Quota};
 use crate::domain::money::{Price, Sats, UsdCents};
@@ -308,6 +308,28 @@ fn servers_differ_in_what_customers_tell_them_apart_by() {
     let beside = |first_port| least_and(&format!("{same_host}\nport = 51821\nfirst_port = {first_port}"));
     assert_eq!(wrong_keys(&beside(37_044)), ["servers[1].first_port"]);
     assert_eq!(wrong_keys(&beside(37_045)), [""; 0]);
+}
+
+#[test]
+fn customers_ports_that_cover_the_machine_s_own_are_warned_of() {
+    const AGENT: &str = "[agent]\nserver = 'eu-de'\nwan_interface = 'eth0'\npublic_address = '203.0.113.7'";
+    // A pool of 2,045 ports.
+    let covers = |port: u16, first_port: u16, more: &str| {
+        let config = parse(&least_and(&format!("first_port = {first_port}\n{more}"))).unwrap();
+        config.warnings(now()).iter().any(|warning| warning.contains(&format!("cover {port}, the port of ")))
+    };
+    let node = |first_port| covers(9_735, first_port, AGENT);
+    assert_eq!([7_690, 7_691, 9_735, 9_736].map(node), [false, true, true, false]);
+    assert!(!covers(9_735, 9_000, ""), "without an agent that is another machine");
+    let listens = |at: &str| {
+        let listen = format!("{AGENT}\n[service]\nlisten = '{at}'");
+        [6_035, 6_036, 8_080, 8_081].map(|first_port| covers(8_080, first_port, &listen))
+    };
+    for outside in ["0.0.0.0:8080", "[::]:8080", "203.0.113.7:8080"] {
+        assert_eq!(listens(outside), [false, true, true, false], "{outside}");
+    }
+    assert_eq!(listens("127.0.0.1:8080"), [false; 4], "nobody comes to that from outside");
+    assert!(covers(9_273, 9_000, &format!("{AGENT}\n[metrics]\nlisten = '0.0.0.0:9273'")));
 }
 
 #[test]
