@@ -25,13 +25,16 @@
 //! | a customer's own address is kept and told | `src/wireguard/interface/text.rs`, as above: it is never read |
 //! | strict `rp_filter` on the server | all of them: the lab has it |
 //! | two daemons share a socket's name | all of them: each has a `/run` of its own |
+//! | "online" for longer or shorter than a session lives | nothing is called online; `tests/it/agents.rs`: `the_last_handshake_is_shown_…` |
 //! | another firewall beside ours drops what it does not know | `agent::what_is_set_up_wrong_is_told_at_the_start` |
 //!
 //! `wg-quick` reads every config here (`wg-quick strip`), with `Table = off`, too; the routes that it would make are the
 //! lab's, so that a node keeps its way to the server.
 //!
-//! Not shown, as no part of this program meets it: one key on two machines (its endpoint flips; we never read endpoints),
-//! a server's name that a client looks up only once, and how Umbrel and StartOS set their tunnels up.
+//! Not shown, as no part of this program meets it: one key on two machines (its endpoint flips; we never read endpoints, so
+//! that nobody is told), a server's name that a client looks up only once, and how Umbrel and StartOS set their tunnels up
+//! (a claim does not say which form of the config they need). Nor does an agent's start try a forwarded port: it looks for
+//! other firewalls' policies. The README names these among what is not there.
 
 #![expect(
     clippy::unwrap_used,
