@@ -58,8 +58,9 @@ struct Export {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: the key of an interface that wg-quick made\n  \
-    wg show wg0 private-key > key\n  wiretoll agent key import --config wiretoll.toml key && rm key")]
+#[command(after_help = "Example: the key of an interface that wg-quick made, and deletes when it is stopped\n  \
+    (umask 077; wg show wg0 private-key > key)\n  systemctl disable --now wg-quick@wg0\n  \
+    wiretoll agent key import --config wiretoll.toml key && rm key")]
 struct Import {
     #[command(flatten)]
     config: ConfigFile,
