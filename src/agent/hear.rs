@@ -82,7 +82,7 @@ impl Agent {
             withheld = before.withheld;
             withheld.extend(withhold_removals(&before.desired, &desired, now));
             yield_to(&mut withheld, desired.peers.values());
-            withheld.retain(|id, _| !taken_away.contains(id));
+            withheld.retain(|_, peer| !taken_away.has(peer));
         }
         let (server_key, counter_run) = (self.server.public_key(), self.server.counter_run());
         let parting = self.server.parting().clone();

@@ -9,12 +9,13 @@ use crate::domain::server::Server;
 use crate::store::Tx;
 
 /// Peers that the agent has and this database forgot, because a backup was restored: the key of one whose slot was paid
-/// for and not claimed is bound again, so that the customer's config goes on.
+/// for and not claimed, or not claimed anew, is bound again, so that the customer's config goes on.
 pub async fn bind_found(app: &App, server: &Server, found: &[DesiredPeer]) -> Result<(), Error> {
     for peer in found {
         let Some(slot) = server.pool.slot_of(peer.address) else { continue };
         // By the peer's own id: a slot that was sold anew since belongs to somebody else.
-        let Some(subscription) = app.store.keyless_holder(&server.id, slot, peer.id).await? else { continue };
+        let holder = app.store.keyless_holder(&server.id, slot, peer.id, peer.public_key).await?;
+        let Some(subscription) = holder else { continue };
         let mut tx = app.store.begin().await?;
         if bind_again(app, &mut tx, subscription, peer).await? {
             tx.commit().await?;

@@ -3,7 +3,7 @@
 //! An agent and its control plane tell each other these types as JSON; unknown fields are ignored. A list that is empty
 //! or cut off can never mean "remove all": a snapshot names its kind, its count and its digest.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -100,9 +100,26 @@ pub struct Snapshot {
     pub sha256: String,
     /// The operator said that many peers may go at once.
     pub removals_allowed: bool,
-    /// Peers that the operator took away, or their key: these are kept in no case.
-    #[serde(default)]
-    pub taken_away: Vec<Uuid>,
+    #[serde(flatten)]
+    pub taken_away: TakenAway,
+}
+
+/// Peers that the operator took away, or their key: these are kept in no case.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenAway {
+    #[serde(default, rename = "taken_away")]
+    pub peers: BTreeSet<Uuid>,
+    /// The keys that were taken from those that still have their place. With another one such a peer is of a later time,
+    /// which a restored backup forgot.
+    #[serde(default, rename = "taken_keys")]
+    pub keys: BTreeMap<Uuid, BTreeSet<PublicKey>>,
+}
+
+impl TakenAway {
+    pub fn has(&self, peer: &DesiredPeer) -> bool {
+        let is_its_key = |keys: &BTreeSet<PublicKey>| keys.contains(&peer.public_key);
+        self.peers.contains(&peer.id) && self.keys.get(&peer.id).is_none_or(is_its_key)
+    }
 }
 
 /// What changed since `base`.
@@ -116,7 +133,7 @@ pub struct Delta {
 }
 
 impl Snapshot {
-    pub fn new(desired: Desired, removals_allowed: bool, taken_away: Vec<Uuid>) -> Self {
+    pub fn new(desired: Desired, removals_allowed: bool, taken_away: TakenAway) -> Self {
         Self { count: desired.peers.len(), sha256: desired.digest(), desired, removals_allowed, taken_away }
     }
 
@@ -370,8 +387,28 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_whose_key_was_taken_is_known_by_that_key() {
+        let with = |n, key| DesiredPeer { public_key: peer(key, None).public_key, ..peer(n, None) };
+        let taken_away = TakenAway {
+            peers: [4, 5].map(Uuid::from_u128).into(),
+            keys: [(Uuid::from_u128(5), [with(5, 5).public_key].into())].into(),
+        };
+        assert_eq!(
+            [with(4, 4), with(5, 5), with(5, 6), with(6, 5)].map(|peer| taken_away.has(&peer)),
+            [true, true, false, false]
+        );
+        // Somebody who speaks of peers alone means each of them, whatever its key.
+        let by_id: TakenAway = serde_json::from_value(serde_json::json!({ "taken_away": taken_away.peers })).unwrap();
+        assert!(by_id.has(&with(5, 6)));
+    }
+
+    #[test]
     fn a_snapshot_survives_its_json_and_a_cut_one_is_refused() {
-        let snapshot = Snapshot::new(desired(3, [peer(2, Some(5)), peer(3, None)]), false, vec![]);
+        let taken_away = TakenAway {
+            peers: [4, 5].map(Uuid::from_u128).into(),
+            keys: [(Uuid::from_u128(5), [peer(5, None).public_key].into())].into(),
+        };
+        let snapshot = Snapshot::new(desired(3, [peer(2, Some(5)), peer(3, None)]), false, taken_away);
         let now = Timestamp::from_millis(9);
         let update = Update { now, is_synchronised: true, change: Change::Snapshot(snapshot) };
         let text = serde_json::to_string(&update).unwrap();

@@ -10,6 +10,7 @@ use super::connections::Ask as _;
 use super::peers::{StoredPeer, stored_peer_from};
 use super::row::Record;
 use super::{Result, Store, Tx};
+use crate::domain::desired::TakenAway;
 use crate::domain::keys::PublicKey;
 use crate::domain::server::{ServerId, Slot};
 use crate::domain::time::Timestamp;
@@ -129,29 +130,40 @@ impl Store {
     }
 
     /// What the operator took away: peers of subscriptions that were revoked, unless they ended before `ended` anyway, and
-    /// peers whose key was taken. A server that withholds removals keeps none of them.
-    pub async fn taken_away(&self, server: &ServerId, ended: Timestamp) -> Result<Vec<Uuid>> {
+    /// peers whose key was taken, with the keys that they had. A server that withholds removals keeps none of them.
+    pub async fn taken_away(&self, server: &ServerId, ended: Timestamp) -> Result<TakenAway> {
         let rows = sqlx::query(
-            "SELECT peer_id AS id FROM removed_peers JOIN subscriptions ON subscriptions.id = subscription_id \
+            "SELECT peer_id AS id, CAST(NULL AS TEXT) AS taken_key \
+             FROM removed_peers JOIN subscriptions ON subscriptions.id = subscription_id \
              WHERE removed_peers.server_id = $1 AND standing = 'revoked' AND ends_at > $2 \
-             UNION ALL SELECT id FROM peers WHERE server_id = $1 AND public_key IS NULL AND generation > 0",
+             UNION ALL SELECT peers.id, subscription_keys.public_key AS taken_key \
+             FROM peers LEFT JOIN subscription_keys ON subscription_id = holder_id \
+             WHERE server_id = $1 AND peers.public_key IS NULL AND generation > 0",
         )
         .bind(server.as_str())
         .bind(ended.millis())
         .all_from(&self.reader)
         .await?;
-        rows.iter().map(|row| Record::new("removed_peers", row).id("id")).collect()
+        taken_away_from(&rows)
     }
 
-    /// The subscription that this peer holds a slot for, where its key is not bound and never was.
-    pub async fn keyless_holder(&self, server: &ServerId, slot: Slot, peer: Uuid) -> Result<Option<Uuid>> {
+    /// The subscription that this peer holds a slot for, where no key is bound, and this one was not taken from it.
+    pub async fn keyless_holder(
+        &self,
+        server: &ServerId,
+        slot: Slot,
+        peer: Uuid,
+        key: PublicKey,
+    ) -> Result<Option<Uuid>> {
         let row = sqlx::query(
             "SELECT holder_id AS id FROM peers WHERE server_id = $1 AND slot = $2 AND holder_kind = 'subscription' \
-             AND superseded_at IS NULL AND public_key IS NULL AND generation = 0 AND id = $3",
+             AND superseded_at IS NULL AND public_key IS NULL AND id = $3 AND (generation = 0 OR NOT EXISTS \
+             (SELECT 1 FROM subscription_keys WHERE subscription_id = holder_id AND public_key = $4))",
         )
         .bind(server.as_str())
         .bind(i64::from(slot.0))
         .bind(peer.to_string())
+        .bind(key.to_string())
         .optional_from(&self.reader)
         .await?;
         row.map(|row| Record::new("peers", &row).id("id")).transpose()
@@ -320,6 +332,20 @@ pub(super) fn installation_from(record: &Record<'_>) -> Result<Installation> {
         applied_revision: record.integer("applied_revision")?,
         agent_seen_at: record.optional_time("agent_seen_at")?,
     })
+}
+
+fn taken_away_from(rows: &[AnyRow]) -> Result<TakenAway> {
+    let mut taken_away = TakenAway::default();
+    for row in rows {
+        let record = Record::new("removed_peers", row);
+        let peer = record.id("id")?;
+        taken_away.peers.insert(peer);
+        if let Some(key) = record.optional_text("taken_key")? {
+            let key = record.parsed("taken_key", PublicKey::parse(&key))?;
+            taken_away.keys.entry(peer).or_default().insert(key);
+        }
+    }
+    Ok(taken_away)
 }
 
 /// No peer's where none is known.

@@ -56,7 +56,7 @@ impl Agent {
                     Some(before) if !allowed => withhold_removals(before, &next, update.now),
                     _ => BTreeMap::new(),
                 };
-                self.withheld.retain(|id, _| !taken_away.contains(id));
+                self.withheld.retain(|_, peer| !taken_away.has(peer));
                 self.desired = Some(next);
                 Told::Snapshot
             }

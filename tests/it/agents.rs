@@ -42,6 +42,7 @@ on_both_databases!(
     scenario_52_a_restored_database_that_has_caught_up_loses_nobody,
     scenario_52_what_settles_again_after_a_restore_has_its_preshared_key_again,
     scenario_52_a_suspended_customer_keeps_their_place_after_a_restore,
+    scenario_52_a_key_that_was_claimed_in_place_of_a_taken_one_is_bound_again,
     other_terms_are_a_change_like_any_other,
     a_second_agent_and_a_wrong_key_are_refused,
     a_word_of_another_time_counts_for_nothing,
@@ -418,6 +419,40 @@ async fn scenario_52_a_suspended_customer_keeps_their_place_after_a_restore(on: 
     assert_eq!(shop.create(json!({ "serverId": "eu-de", "duration": 1 })).await.status, 503, "the other slot rests");
     agent.poll(shop.app()).await;
     assert_eq!(agent.peers().len(), 2);
+}
+
+/// In the backup a key was taken away and no other one claimed yet: the taken one goes, the one that came then stays.
+async fn scenario_52_a_key_that_was_claimed_in_place_of_a_taken_one_is_bound_again(on: On) {
+    let mut shop = Shop::open(on).await;
+    let (taken, hash) = bought(&shop).await;
+    let (_, other) = bought(&shop).await;
+    let mut agent = an_agent(&shop).await;
+    let with_taken = agent.desired.clone();
+    for hash in [&hash, &other] {
+        let name = SubscriptionName::PaymentHash(PaymentHash::parse(hash).unwrap());
+        rekey(shop.app(), name, None, &Note::parse("seen by others").unwrap()).await.unwrap();
+    }
+    assert_eq!((agent.work(shop.app()).await, agent.peers().len()), (Told::Delta, 0));
+    shop.stop().await;
+    let backup = copy(&shop.config.database).await;
+    shop.start().await;
+    let key = a_key();
+    let claimed = shop.claim(json!({ "paymentHash": hash, "wgPublicKey": key })).await;
+    assert_eq!((agent.work(shop.app()).await, agent.peers().len()), (Told::Delta, 1));
+
+    shop.stop().await;
+    shop.config.database = backup;
+    shop.start().await;
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    let named = shop.claim(json!({ "paymentHash": hash, "wgPublicKey": key })).await;
+    assert_eq!(named.body["fullConfig"], claimed.body["fullConfig"], "{}", named.body);
+    assert_eq!((agent.work(shop.app()).await, agent.peer().public_key.to_string()), (Told::Delta, key));
+
+    // One that has slept through all of it keeps neither of the taken ones.
+    agent.desired = with_taken;
+    assert_eq!(agent.work(shop.app()).await, Told::Snapshot);
+    assert_ne!(agent.peer().public_key.to_string(), taken);
+    assert!(agent.withheld.is_empty());
 }
 
 async fn other_terms_are_a_change_like_any_other(on: On) {

@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 use wiretoll::clock::Clock;
-use wiretoll::domain::desired::{Change, Desired, DesiredPeer, Report, Snapshot, Terms, Update};
+use wiretoll::domain::desired::{Change, Desired, DesiredPeer, Report, Snapshot, TakenAway, Terms, Update};
 use wiretoll::domain::keys::PresharedKey;
 use wiretoll::domain::time::Timestamp;
 use wiretoll::domain::trouble::Trouble;
@@ -175,6 +175,6 @@ fn news(request: &str, told: &Told) -> Option<String> {
     if request.contains(&format!("since={} ", told.desired.revision)) {
         return None;
     }
-    let change = Change::Snapshot(Snapshot::new(told.desired.clone(), false, Vec::new()));
+    let change = Change::Snapshot(Snapshot::new(told.desired.clone(), false, TakenAway::default()));
     Some(serde_json::to_string(&Update { now: told.now(), is_synchronised: told.is_synchronised, change }).unwrap())
 }
