@@ -31,6 +31,7 @@ impl Agent {
             Ok(peers) => {
                 crash_point!("restore.stands");
                 tracing::info!(peers, "what stood before was restored");
+                self.troubles.server(None);
                 self.applied = self.state.as_ref().map(|state| (state.desired.epoch, state.desired.revision));
                 self.store().await;
                 self.tell_parting().await;

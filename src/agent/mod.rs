@@ -162,7 +162,7 @@ impl Agent {
     /// # Errors
     /// When the control plane refuses this agent at its first word: it has another key than the server is sold with.
     pub async fn run(mut self, mut stop: Stop) -> Result<(), AgentError> {
-        if stop.or(self.introduce()).await.transpose()?.is_none() {
+        if self.introduce(&mut stop).await?.is_none() {
             return Ok(());
         }
         let every = |period| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::control::{ControlError, ReportTaken};
@@ -14,6 +14,7 @@ use super::{Agent, AgentError};
 use crate::clock::Clock;
 use crate::domain::desired::{Applied, PROTOCOL, Report, Usage};
 use crate::netfilter;
+use crate::stop::Stop;
 use crate::wireguard::interface;
 
 /// So long without the control plane is worth a word to the operator.
@@ -24,22 +25,36 @@ const USAGES_AT_ONCE: usize = 500;
 impl Agent {
     /// Tells who this is, and waits for its turn: another agent that speaks for the server keeps it until it was silent.
     /// A control plane that cannot be reached holds nobody up who has something to keep; whoever has nothing yet must be
-    /// accepted before it touches anything.
-    pub(super) async fn introduce(&mut self) -> Result<(), AgentError> {
+    /// accepted before it touches anything. `None` means stop.
+    pub(super) async fn introduce(&mut self, stop: &mut Stop) -> Result<Option<()>, AgentError> {
         loop {
             self.polls.begin();
-            match self.tell(&[], false).await {
-                Ok(_) => return Ok(()),
-                Err(refused @ ControlError::Refused(_)) => return Err(refused.into()),
-                Err(error) if self.state.is_some() && !matches!(error, ControlError::Busy(_)) => {
+            match stop.or(self.tell(&[], false)).await {
+                None => return Ok(None),
+                Some(Ok(_)) => return Ok(Some(())),
+                Some(Err(refused @ ControlError::Refused(_))) => return Err(refused.into()),
+                Some(Err(error)) if self.state.is_some() && !matches!(error, ControlError::Busy(_)) => {
                     tracing::debug!(%error, "what was restored could not be told; it is told as soon as somebody listens");
                     self.tell_later();
-                    return Ok(());
+                    return Ok(Some(()));
                 }
-                Err(error) => tracing::warn!(%error, "not accepted yet; what stands goes on"),
+                Some(Err(error)) => tracing::warn!(%error, "not accepted yet; what stands goes on"),
             }
-            tokio::time::sleep(self.polls.delay()).await;
+            let ask_again = Instant::now() + self.polls.delay();
+            if self.restore_until(ask_again, stop).await.is_none() {
+                return Ok(None);
+            }
         }
+    }
+
+    /// Whoever was sold something does not wait for the control plane: a restore that failed is tried again meanwhile.
+    async fn restore_until(&mut self, end: Instant, stop: &mut Stop) -> Option<()> {
+        while let Some(due) = self.retry_at.filter(|due| *due < end && self.applied.is_none()) {
+            stop.or(sleep_until(due)).await?;
+            self.retry_at = None;
+            self.restore().await;
+        }
+        stop.or(sleep_until(end)).await
     }
 
     /// Another key on the interface cuts everybody off: so one that was put in place since is asked about before anything

@@ -257,6 +257,34 @@ fn an_agent_that_cannot_restore_says_why_and_goes_on_trying() {
     });
 }
 
+/// A machine that is back at once finds its own silence not over yet: the service refuses it for so long.
+#[test]
+fn an_agent_that_waits_for_its_turn_goes_on_restoring() {
+    lab::run(async |mut lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        drop(agent);
+        lab.lose_interface();
+        let taken = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, LISTEN_PORT)).unwrap();
+        control.with(|told| told.is_deaf = true);
+        let agent = control.start_agent();
+        agent.says("another program listens");
+        agent.says("not accepted yet");
+
+        drop(taken);
+
+        let is_up = || listed(&["ip", "-o", "link", "show", "dev", "wg0"]).contains(",UP");
+        until("the interface is up", async || is_up()).await;
+        lab.a.connect_with(&lab.private_key, &control.peer(&lab.a).preshared_key);
+        until("A is connected", async || lab.a.pings(lab.a.address.into(), GATEWAY.into())).await;
+        control.with(|told| {
+            told.is_deaf = false;
+            told.reports.clear();
+        });
+        until("all of it stands", async || control.is_applied()).await;
+        assert_eq!(control.troubles(), "");
+    });
+}
+
 #[test]
 fn what_was_used_before_counters_go_is_told() {
     lab::run(async |lab: Lab| {
