@@ -71,7 +71,7 @@ impl ServerTime {
         self.told.plus_millis(i64::try_from(self.at.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Since the reboot nobody has said what time it is.
+    /// Since the reboot nobody who can know has said what time it is.
     pub const fn is_guessed(self) -> bool {
         !self.is_counted
     }
@@ -80,10 +80,12 @@ impl ServerTime {
     pub fn hear(&mut self, now: Timestamp, is_synchronised: bool) -> Word {
         let ahead = now.since(self.now());
         let may_be_behind = self.is_guessed() && is_synchronised;
-        if ahead > JUMP && !may_be_behind && !self.has_stood(ahead) {
+        let jumps = ahead > JUMP && !may_be_behind;
+        if jumps && !self.has_stood(ahead) {
             return Word::Doubted;
         }
-        *self = Self::told(now);
+        // A clock that nobody keeps right may have stood still just as long, unless it has stood against ours for an hour.
+        *self = Self { is_counted: self.is_counted || is_synchronised || jumps, ..Self::told(now) };
         if ahead.abs() > DRIFT { Word::Moves(ahead) } else { Word::Fits }
     }
 
@@ -199,6 +201,22 @@ mod tests {
         assert_eq!(restored.hear(time(JUMP), false), Word::Moves(JUMP));
         let mut restored = ServerTime::restored(time(0), None);
         assert_eq!(restored.hear(time(-24 * HOUR), false), Word::Moves(-24 * HOUR));
+    }
+
+    /// The service started with the same machine: its clock was as far behind until NTP had set it.
+    #[tokio::test(start_paused = true)]
+    async fn scenario_51_after_a_reboot_a_clock_that_is_kept_right_is_believed_also_after_one_that_is_not() {
+        let mut restored = ServerTime::restored(time(0), None);
+        assert_eq!(restored.hear(time(JUMP), false), Word::Moves(JUMP));
+        assert!(restored.is_guessed());
+        assert_eq!(restored.hear(time(24 * HOUR), true), Word::Moves(24 * HOUR - JUMP));
+        assert!(!restored.is_guessed());
+
+        let mut restored = ServerTime::restored(time(0), None);
+        assert_eq!(restored.hear(time(24 * HOUR), false), Word::Doubted);
+        pass(HOUR).await;
+        assert_eq!(restored.hear(time(25 * HOUR), false), Word::Moves(24 * HOUR));
+        assert!(!restored.is_guessed(), "what was said for an hour counts");
     }
 
     #[tokio::test(start_paused = true)]
