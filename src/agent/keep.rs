@@ -45,10 +45,10 @@ impl Agent {
     }
 
     async fn restore_server(&mut self) -> Result<usize, ServerError> {
-        let Some(state) = &mut self.state else { return Ok(0) };
+        let (Some(state), Some(time)) = (&mut self.state, self.time) else { return Ok(0) };
         self.server.part_from(state.desired.peers.values()).await?;
-        let now = self.time.map_or(state.seen_at, ServerTime::now);
-        state.mark(now, self.server.counter_run(), self.server.parting());
+        let now = time.now();
+        state.mark(time, self.server.counter_run(), self.server.parting());
         // Before the counters go: nobody may be there to hear of it until the next restart.
         self.troubles.file(self.file.store(state).await);
         let done = self.server.converge(&state.desired.terms, standing_at(state, now), now).await;
@@ -65,7 +65,7 @@ impl Agent {
         self.troubles.withheld(state.withheld.len());
         self.backoff.begin();
         let run = self.server.counter_run();
-        let mut done = self.keep_and_make(now).await;
+        let mut done = self.keep_and_make(time).await;
         if self.leases_are_off && done.is_ok() {
             done = self.server.renew_leases(now).await;
             self.leases_are_off = done.is_err();
@@ -88,9 +88,10 @@ impl Agent {
         }
     }
 
-    async fn keep_and_make(&mut self, now: Timestamp) -> Result<(), ServerError> {
+    async fn keep_and_make(&mut self, time: ServerTime) -> Result<(), ServerError> {
         let Some(state) = &mut self.state else { return Ok(()) };
-        state.mark(now, self.server.counter_run(), self.server.parting());
+        let now = time.now();
+        state.mark(time, self.server.counter_run(), self.server.parting());
         let (terms, peers) = (&state.desired.terms, standing_at(state, now));
         if self.is_kept && self.server.would_only_give(terms, &peers) {
             let (stored, done) = tokio::join!(self.file.store(state), self.server.converge(terms, peers, now));
@@ -104,7 +105,7 @@ impl Agent {
 
     pub(super) async fn store(&mut self) {
         let (Some(state), Some(time)) = (&mut self.state, self.time) else { return };
-        state.mark(time.now(), self.server.counter_run(), self.server.parting());
+        state.mark(time, self.server.counter_run(), self.server.parting());
         self.is_kept = self.troubles.file(self.file.store(state).await);
     }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::parting::Parting;
-use super::time::Uptime;
+use super::time::{ServerTime, Uptime};
 use crate::crash::crash_point;
 use crate::domain::desired::{Desired, Peers, by_id, millis};
 use crate::domain::keys::PublicKey;
@@ -44,9 +44,9 @@ pub struct State {
 
 impl State {
     /// Says when it is written, and what is counted by then.
-    pub fn mark(&mut self, now: Timestamp, counter_run: Uuid, parting: &Parting) {
-        self.seen_at = now;
-        self.uptime = Uptime::read();
+    pub fn mark(&mut self, time: ServerTime, counter_run: Uuid, parting: &Parting) {
+        self.seen_at = time.now();
+        self.uptime = time.uptime();
         self.counter_run = counter_run;
         self.parting.clone_from(parting);
     }

@@ -53,6 +53,9 @@ pub enum Word {
 pub struct Uptime {
     boot: String,
     millis: i64,
+    /// Nobody who can know had said by then what time it is.
+    #[serde(default)]
+    is_guessed: bool,
 }
 
 impl ServerTime {
@@ -64,7 +67,13 @@ impl ServerTime {
     /// From our own file, with how long the machine had run when it was written.
     pub fn restored(seen_at: Timestamp, uptime: Option<&Uptime>) -> Self {
         let passed = uptime.zip(Uptime::read()).and_then(|(then, now)| now.since(then));
-        Self { is_counted: passed.is_some(), ..Self::told(seen_at.plus_millis(passed.unwrap_or(0))) }
+        let is_counted = passed.is_some() && uptime.is_some_and(|then| !then.is_guessed);
+        Self { is_counted, ..Self::told(seen_at.plus_millis(passed.unwrap_or(0))) }
+    }
+
+    /// What our own file says beside the time.
+    pub fn uptime(self) -> Option<Uptime> {
+        Some(Uptime { is_guessed: self.is_guessed(), ..Uptime::read()? })
     }
 
     pub fn now(self) -> Timestamp {
@@ -114,12 +123,12 @@ impl ServerTime {
 
 impl Uptime {
     /// None where the kernel does not say.
-    pub fn read() -> Option<Self> {
+    fn read() -> Option<Self> {
         let (boot, text) = (std::fs::read_to_string(BOOT_ID).ok()?, std::fs::read_to_string(UPTIME).ok()?);
         // `350735.47 234388.90`: seconds of the machine, and of its idle processors.
         let (seconds, hundredths) = text.split(' ').next()?.split_once('.')?;
         let millis = seconds.parse::<i64>().ok()? * 1_000 + hundredths.parse::<i64>().ok()? * 10;
-        Some(Self { boot: boot.trim().to_owned(), millis })
+        Some(Self { boot: boot.trim().to_owned(), millis, is_guessed: false })
     }
 
     /// None of another start of the machine.
@@ -228,5 +237,14 @@ mod tests {
         assert_eq!(restored.hear(time(24 * HOUR), true), Word::Doubted);
         let elsewhere = Uptime { boot: "another".to_owned(), ..then };
         assert_eq!(ServerTime::restored(time(0), Some(&elsewhere)).now(), time(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scenario_51_a_restart_makes_a_guess_no_better() {
+        let guess = ServerTime::restored(time(0), None);
+        let mut restored = ServerTime::restored(guess.now(), guess.uptime().as_ref());
+        assert!(restored.is_guessed());
+        assert_eq!(restored.hear(time(24 * HOUR), true), Word::Moves(24 * HOUR));
+        assert!(!ServerTime::restored(restored.now(), restored.uptime().as_ref()).is_guessed());
     }
 }
