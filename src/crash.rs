@@ -65,7 +65,7 @@ pub const POINTS: [&str; 37] = [
 
 /// Every point of the agent: one in each gap between two effects on its file, its server and its control plane.
 #[cfg(feature = "crash-points")]
-pub const AGENT_POINTS: [&str; 16] = [
+pub const AGENT_POINTS: [&str; 17] = [
     // Its file, whatever is put into it.
     "file.written",
     "file.renamed",
@@ -81,6 +81,7 @@ pub const AGENT_POINTS: [&str; 16] = [
     // Everything anew: at a start, or where the machine was not as it should be.
     "rebuild.guarded",
     "rebuild.firewall",
+    "rebuild.forgotten",
     "rebuild.interface",
     "rebuild.peers",
     "rebuild.flows",

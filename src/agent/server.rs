@@ -141,7 +141,10 @@ impl Server {
                 undisputed
             }
             _ => {
-                let undisputed = without_takers(&self.interface.dump_if_there().await?, &peers);
+                let found = self.interface.dump_if_there().await?;
+                let undisputed = without_takers(&found, &peers);
+                // The interface alone tells of them, and no more once it was changed.
+                self.unflushed.extend(addresses_given_up(&configs(&undisputed), &found));
                 self.rebuild(terms, &undisputed, now).await?;
                 undisputed
             }
@@ -244,16 +247,29 @@ impl Server {
         self.part_from(peers.values()).await?;
         let settings = self.interface_settings(terms);
         let customers: Vec<Customer> = peers.values().map(|peer| customer(peer, now)).collect();
-        let (replaced, standing) = tokio::join!(replace(&firewall, &customers), self.stand(&settings, peers));
-        replaced?;
-        // Its counters start at zero.
-        self.counter_run = new_run()?;
-        self.rules = netfilter::rules().await?;
-        standing?;
+        if self.unflushed.is_empty() {
+            let (replaced, standing) = tokio::join!(replace(&firewall, &customers), self.stand(&settings, peers));
+            replaced?;
+            self.begin_to_count().await?;
+            standing?;
+        } else {
+            replace(&firewall, &customers).await?;
+            self.begin_to_count().await?;
+            self.flush().await?;
+            crash_point!("rebuild.forgotten");
+            self.stand(&settings, peers).await?;
+        }
         self.interface.bring_up(&settings).await?;
         crash_point!("rebuild.peers");
         self.flush().await?;
         crash_point!("rebuild.flows");
+        Ok(())
+    }
+
+    /// A firewall that was just made has counters that start at zero.
+    async fn begin_to_count(&mut self) -> Result<(), ServerError> {
+        self.counter_run = new_run()?;
+        self.rules = netfilter::rules().await?;
         Ok(())
     }
 
