@@ -201,16 +201,28 @@ impl Server {
     }
 
     /// What each peer used and when it was last heard. None of the addresses that it connects from.
+    ///
+    /// # Errors
+    /// [`ServerError::Unsteady`] where somebody who stands is not there.
     pub async fn counted(&mut self) -> Result<BTreeMap<Uuid, Counted>, ServerError> {
-        let Some(standing) = &self.standing else { return Ok(BTreeMap::new()) };
+        if self.standing.is_none() {
+            return Ok(BTreeMap::new());
+        }
         let listing = netfilter::list_counters().await?.unwrap_or_default();
         let devices: BTreeMap<PublicKey, PeerStatus> =
-            self.interface.dump().await?.into_iter().map(|peer| (peer.public_key, peer)).collect();
-        let counted = standing.peers.values().map(|peer| {
-            let last_handshake = devices.get(&peer.public_key).and_then(|device| device.last_handshake);
-            (peer.id, Counted { run: self.counter_run, bytes: inner_bytes(&listing, peer), last_handshake })
+            self.found().await?.into_iter().map(|peer| (peer.public_key, peer)).collect();
+        let counted = self.standing.iter().flat_map(|standing| standing.peers.values()).map(|peer| {
+            let device = devices.get(&peer.public_key).ok_or(ServerError::Unsteady)?;
+            let (run, bytes) = (self.counter_run, inner_bytes(&listing, peer));
+            Ok((peer.id, Counted { run, bytes, last_handshake: device.last_handshake }))
         });
-        Ok(counted.collect())
+        counted.collect()
+    }
+
+    /// The peers of the interface as it was set up; that of a daemon that started again has nothing, its key neither.
+    async fn found(&mut self) -> Result<Vec<PeerStatus>, ServerError> {
+        let device = self.interface.read().await?;
+        if device.has_private_key(&self.key) { Ok(device.peers) } else { Err(ServerError::Unsteady) }
     }
 
     /// Keeps what everybody has used until now, before their counters go.
@@ -303,16 +315,19 @@ impl Server {
         }
         self.interface.apply(&changes).await?;
         crash_point!("change.peers");
-        self.set_peers(after).await?;
+        if !diff(&configs(after), &self.found().await?, &self.public_key())?.is_empty() {
+            // Somebody else was here: then more than peers may be gone, and everything is looked at.
+            return Err(ServerError::Unsteady);
+        }
         crash_point!("change.verified");
-        self.flush().await
+        Ok(())
     }
 
     /// Until a look shows that they stand.
     async fn set_peers(&mut self, peers: &Peers) -> Result<(), ServerError> {
         let configs = configs(peers);
         for _ in 0..ATTEMPTS {
-            let found = self.interface.dump().await?;
+            let found = self.found().await?;
             let changes = diff(&configs, &found, &self.public_key())?;
             if changes.is_empty() {
                 return Ok(());

@@ -105,7 +105,10 @@ impl Agent {
                 self.tell_counted(&counted).await;
             }
             Ok(_) => {}
-            Err(error) => self.troubles.server(Some(&error)),
+            Err(error) => {
+                tracing::warn!(%error, "what was used cannot be counted; everything is looked at");
+                self.verify().await;
+            }
         }
     }
 

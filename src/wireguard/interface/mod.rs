@@ -76,7 +76,7 @@ impl Interface {
 
     /// Whether it has its key, port, addresses and MTU, and is up; its peers are not looked at.
     pub async fn is_as(&mut self, settings: &Settings) -> Result<bool, Error> {
-        let device = self.backend().await?.read().await?;
+        let device = self.read().await?;
         if !device.has_private_key(&settings.private_key) || device.listen_port != settings.listen_port {
             return Ok(false);
         }
@@ -87,19 +87,19 @@ impl Interface {
 
     /// Whether it is there with peers and another key than this one.
     pub async fn is_somebody_elses(&mut self, key: &PrivateKey) -> Result<bool, Error> {
-        let found = match self.backend().await {
-            Ok(mut backend) => backend.read().await,
-            Err(error) => Err(error),
-        };
-        match found {
+        match self.read().await {
             Ok(device) => Ok(!device.peers.is_empty() && !device.has_private_key(key)),
             Err(Error::NoSuchDevice(_) | Error::NoWireguard { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
+    pub async fn read(&mut self) -> Result<Device, Error> {
+        self.backend().await?.read().await
+    }
+
     pub async fn dump(&mut self) -> Result<Vec<PeerStatus>, Error> {
-        Ok(self.backend().await?.read().await?.peers)
+        Ok(self.read().await?.peers)
     }
 
     /// The same; none while there is no interface.

@@ -108,6 +108,25 @@ fn scenario_48_a_full_disk_under_the_database_loses_no_payment() {
     });
 }
 
+/// Its supervisor starts it again, and its interface is empty, without a key, and down.
+#[test]
+fn a_daemon_that_starts_again_is_noticed_by_the_next_change() {
+    lab::run(async |mut lab: Lab| {
+        let shop = Shop::open(&lab).await;
+        lab.lose_interface();
+        let first = shop.sell().await;
+        assert!(first.is_provisioned);
+        first.bring_up(&lab.a).await;
+
+        lab.lose_interface();
+        let second = shop.sell().await;
+        assert!(second.is_provisioned);
+        second.bring_up(&lab.b).await;
+        first.bring_up(&lab.a).await;
+        assert_all_stands(&shop, &mut lab).await;
+    });
+}
+
 /// Nothing in its own file tells how long ago that was written, as after a reboot.
 #[test]
 fn scenario_51_a_file_from_another_time_ends_nothing_once_the_service_is_heard() {
