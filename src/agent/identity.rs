@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -39,8 +40,8 @@ impl Identity {
     pub fn take(folder: &Path) -> Result<Self, IdentityError> {
         let failed = |source| IdentityError::Folder { folder: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(LOCK)).map_err(failed)?;
+        // Nobody else may open it: whoever can, can lock it.
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.join(LOCK)).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(IdentityError::Another(folder.to_owned())),
@@ -65,6 +66,8 @@ fn name(boot: &[u8], folder: &Path) -> Uuid {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -72,6 +75,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Identity::take(folder.path()).unwrap();
         assert!(matches!(Identity::take(folder.path()), Err(IdentityError::Another(_))));
+        let mode = std::fs::metadata(folder.path().join(LOCK)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         let id = first.id;
         drop(first);
         assert_eq!(Identity::take(folder.path()).unwrap().id, id);
