@@ -121,7 +121,7 @@ impl Agent {
                     // Nothing of that report was taken.
                     Ok(_) => return false,
                     Err(error) => {
-                        tracing::debug!(%error, "usage could not be reported; it waits for the next time");
+                        self.untold(&error, "usage could not be reported; it waits for the next time");
                         return false;
                     }
                 }
@@ -146,7 +146,15 @@ impl Agent {
             }
         }
         if let Err(error) = told {
-            tracing::debug!(%error, "usage could not be reported; totals wait for the next time");
+            self.untold(&error, "usage could not be reported; totals wait for the next time");
+        }
+    }
+
+    /// Silence is told by whoever asks; a refusal nobody else tells of.
+    fn untold(&mut self, error: &ControlError, meaning: &str) {
+        tracing::debug!(%error, meaning);
+        if matches!(error, ControlError::Busy(_) | ControlError::Refused(_)) {
+            self.troubles.control(Some(error));
         }
     }
 
@@ -167,6 +175,7 @@ impl Agent {
         };
         let taken = self.control.report(&report).await?;
         self.heard();
+        self.troubles.control(None);
         self.reported.heard(usage);
         self.learn(taken.now, taken.is_synchronised);
         self.wants_everything |= taken.resync;
@@ -182,7 +191,7 @@ impl Agent {
         match self.tell(&[], false).await {
             Ok(_) => self.backoff.succeeded(),
             Err(error) => {
-                tracing::debug!(%error, "what was applied could not be told; it is told again");
+                self.untold(&error, "what was applied could not be told; it is told again");
                 self.tell_later();
             }
         }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 
+use super::control::ControlError;
 use super::server::ServerError;
 use crate::domain::interface_name::InterfaceName;
 use crate::domain::trouble::Trouble;
 
+const CONTROL: &str = "control";
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 const FORWARDING6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 
@@ -89,8 +91,14 @@ impl Troubles {
         self.set("wan", (!is_there).then_some(said));
     }
 
+    /// The service answers, and not that it took what it was told.
+    pub fn control(&mut self, error: Option<&ControlError>) {
+        self.set(CONTROL, error.map(|error| format!("the service does not take this agent's word: {error}")));
+    }
+
+    /// For the service, which need not hear what it says itself.
     pub fn list(&self) -> Vec<Trouble> {
-        self.0.values().cloned().collect()
+        self.0.iter().filter(|(about, _)| **about != CONTROL).map(|(_, trouble)| trouble.clone()).collect()
     }
 
     fn set(&mut self, about: &'static str, trouble: Option<String>) {

@@ -228,7 +228,10 @@ impl From<app::Error> for Error {
 
 impl From<Unavailable> for Error {
     fn from(missing: Unavailable) -> Self {
-        tracing::warn!(error = %missing, "a customer was turned away");
+        // An agent is no customer, and tells its own operator.
+        if !matches!(missing, Unavailable::AnotherAgent(_)) {
+            tracing::warn!(error = %missing, "a customer was turned away");
+        }
         Self::unavailable(public_reason(&missing), missing.retry_after())
     }
 }

@@ -286,6 +286,24 @@ fn an_agent_that_waits_for_its_turn_goes_on_restoring() {
 }
 
 #[test]
+fn an_agent_that_is_refused_while_it_runs_says_so_once_and_when_it_is_over() {
+    lab::run(async |lab: Lab| {
+        let (control, agent) = with_a(&lab).await;
+        control.with(|told| told.is_deaf = true);
+        control.tell(&[control.peer(&lab.b)]);
+        agent.says("the service does not take this agent's word");
+
+        control.with(|told| told.is_deaf = false);
+
+        until("all of it stands", async || control.is_applied()).await;
+        assert_eq!(control.troubles(), "", "nothing that the service said itself");
+        let (_, said) = agent.terminate();
+        let told: Vec<_> = said.iter().filter(|line| line.contains("does not take this agent's word")).collect();
+        assert!(matches!(&told[..], [over] if over.contains("is over")), "{told:?}");
+    });
+}
+
+#[test]
 fn what_was_used_before_counters_go_is_told() {
     lab::run(async |lab: Lab| {
         let (control, agent) = with_a(&lab).await;
