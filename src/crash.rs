@@ -65,7 +65,7 @@ pub const POINTS: [&str; 37] = [
 
 /// Every point of the agent: one in each gap between two effects on its file, its server and its control plane.
 #[cfg(feature = "crash-points")]
-pub const AGENT_POINTS: [&str; 17] = [
+pub const AGENT_POINTS: [&str; 18] = [
     // Its file, whatever is put into it.
     "file.written",
     "file.renamed",
@@ -85,8 +85,9 @@ pub const AGENT_POINTS: [&str; 17] = [
     "rebuild.interface",
     "rebuild.peers",
     "rebuild.flows",
-    // What follows it at a start.
+    // What follows it at a start, and wherever counters went.
     "restore.stands",
+    "parting.told",
 ];
 
 /// Ends the process at once if `WIRETOLL_CRASH_AT` names this point.

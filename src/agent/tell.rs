@@ -12,6 +12,7 @@ use super::state::State;
 use super::time::ServerTime;
 use super::{Agent, AgentError};
 use crate::clock::Clock;
+use crate::crash::crash_point;
 use crate::domain::desired::{Applied, PROTOCOL, Report, Usage};
 use crate::netfilter;
 use crate::stop::Stop;
@@ -126,6 +127,7 @@ impl Agent {
                     }
                 }
             }
+            crash_point!("parting.told");
             self.server.parting_was_told();
             // Whoever starts from a file that still has it would tell it after a later life, as if it were new.
             self.store().await;

@@ -51,12 +51,14 @@ const REBOOT: [&str; 8] = [
 /// While the next agent makes anew what one that died had only put into its file.
 const REBUILD: [&str; 4] = ["rebuild.firewall", "rebuild.forgotten", "rebuild.peers", "rebuild.flows"];
 const LEASES: [&str; 1] = ["leases.renewed"];
+/// While it tells what was used before its start, which begins the counters anew.
+const USAGE: [&str; 1] = ["parting.told"];
 
 /// A story dies at its points or fails; so what stands in the table, in the code and in the stories has been reached.
 #[test]
 fn every_point_of_the_table_stands_in_the_code_once_and_is_reached() {
     let table: BTreeSet<&str> = AGENT_POINTS.into();
-    let told: BTreeSet<&str> = [&SALE[..], &END, &REBOOT, &REBUILD, &LEASES].concat().into_iter().collect();
+    let told: BTreeSet<&str> = [&SALE[..], &END, &REBOOT, &REBUILD, &LEASES, &USAGE].concat().into_iter().collect();
     assert_eq!(told, table);
     let mut in_code: Vec<String> = Vec::new();
     for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agent")).unwrap() {
@@ -251,5 +253,32 @@ fn while_leases_are_counted_anew() {
             assert_all_stands(&shop, &mut lab).await;
         }
         sold.bring_up(&lab.a).await;
+    });
+}
+
+/// What was heard, and is still in the file of an agent that died, is told again.
+#[test]
+fn while_what_was_used_is_told() {
+    const KILOBYTES: usize = 100;
+    lab::run(async |lab: Lab| {
+        let mut shop = Shop::open(&lab).await;
+        let sold = shop.sell().await;
+        sold.bring_up(&lab.a).await;
+        let _node = lab.a.listen(lab.a.address.into());
+        let this_month = async |shop: &Shop| shop.number("SELECT coalesce(sum(bytes), 0) FROM monthly_usage").await;
+        let told_again = USAGE.repeat(3);
+        for point in &told_again {
+            visit(sold.port).await.say(&"x".repeat(KILOBYTES * 1_000)).await.unwrap();
+            dies_at(&mut shop, point).await;
+        }
+
+        shop.start_agent().await;
+
+        let is_kept = |shop: &Shop| std::fs::read_to_string(shop.path(STATE)).unwrap().contains("\"run\":");
+        until("all of it is told", async || !is_kept(&shop)).await;
+        // There and back again, and what TCP and IP add.
+        let sent = 2 * 1_000 * i64::try_from(KILOBYTES * told_again.len()).unwrap();
+        let counted = this_month(&shop).await;
+        assert!((sent..sent + sent / 10).contains(&counted), "{counted} of {sent}");
     });
 }
