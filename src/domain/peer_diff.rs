@@ -33,22 +33,12 @@ pub struct PeerStatus {
     pub preshared_key: Option<PresharedKey>,
     pub allowed_ips: Vec<IpNet>,
     pub last_handshake: Option<Timestamp>,
-    /// WireGuard's own count: headers, keepalives and handshakes are in it, and it ends with the peer.
-    pub received_bytes: u64,
-    pub sent_bytes: u64,
 }
 
 impl PeerStatus {
     /// One that has nothing yet but its key.
     pub const fn new(public_key: PublicKey) -> Self {
-        Self {
-            public_key,
-            preshared_key: None,
-            allowed_ips: Vec::new(),
-            last_handshake: None,
-            received_bytes: 0,
-            sent_bytes: 0,
-        }
+        Self { public_key, preshared_key: None, allowed_ips: Vec::new(), last_handshake: None }
     }
 }
 

@@ -134,11 +134,6 @@ impl Pool {
         self.capacity
     }
 
-    /// The server's own address inside the tunnel.
-    pub fn gateway(&self) -> Ipv4Addr {
-        gateway(self.network)
-    }
-
     /// All slots of this pool; one whose address clients expect elsewhere is left out.
     pub fn slots(&self) -> impl Iterator<Item = Slot> {
         (0..self.capacity).map(Slot).filter(|slot| self.address(*slot) != Ok(GATEWAY_PINGED_BY_CLIENTS))
@@ -198,7 +193,7 @@ mod tests {
     #[test]
     fn the_first_and_last_slots_stay_inside() {
         let pool = pool("10.9.0.0/24", 35_000);
-        assert_eq!(pool.gateway(), Ipv4Addr::new(10, 9, 0, 1));
+        assert_eq!(gateway(pool.network()), Ipv4Addr::new(10, 9, 0, 1));
         assert_eq!(pool.address(Slot(0)), Ok(Ipv4Addr::new(10, 9, 0, 2)));
         assert_eq!(pool.port(Slot(0)), Ok(35_000));
         assert_eq!(pool.address(Slot(252)), Ok(Ipv4Addr::new(10, 9, 0, 254)));
@@ -247,7 +242,7 @@ mod tests {
             let ports: HashSet<_> = pool.slots().map(|slot| pool.port(slot).unwrap()).collect();
             prop_assert_eq!(addresses.len(), pool.slots().count());
             prop_assert_eq!(ports.len(), pool.slots().count());
-            prop_assert!(!addresses.contains(&pool.gateway()));
+            prop_assert!(!addresses.contains(&gateway(pool.network())));
             prop_assert!(addresses.iter().all(|address| pool.network().contains(address)));
         }
     }

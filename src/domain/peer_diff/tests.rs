@@ -79,8 +79,6 @@ impl Kernel {
             preshared_key: held.preshared_key.clone(),
             allowed_ips: held.allowed_ips.iter().copied().collect(),
             last_handshake: None,
-            received_bytes: held.received,
-            sent_bytes: 0,
         };
         self.peers.iter().map(status).collect()
     }

@@ -74,8 +74,6 @@ fn status_of(peer: &WireguardPeer) -> Option<PeerStatus> {
         match attribute {
             WireguardPeerAttribute::PresharedKey(key) => status.preshared_key = PresharedKey::as_listed(*key),
             WireguardPeerAttribute::LastHandshake(at) => status.last_handshake = handshake_at(at.seconds),
-            WireguardPeerAttribute::RxBytes(bytes) => status.received_bytes = *bytes,
-            WireguardPeerAttribute::TxBytes(bytes) => status.sent_bytes = *bytes,
             WireguardPeerAttribute::AllowedIps(ips) => status.allowed_ips = ips.iter().filter_map(net_of).collect(),
             _ => {}
         }
@@ -252,7 +250,6 @@ mod tests {
         first
             .0
             .push(WireguardPeerAttribute::LastHandshake(WireguardTimeSpec { seconds: 1_800_000_000, nano_seconds: 5 }));
-        first.0.push(WireguardPeerAttribute::RxBytes(7));
         let messages = [
             message(vec![WireguardAttribute::ListenPort(51_820), WireguardAttribute::Peers(vec![first])]),
             message(vec![WireguardAttribute::Peers(vec![
@@ -263,7 +260,6 @@ mod tests {
         let device = device_of(messages.iter());
         assert_eq!((device.listen_port, device.peers.len()), (51_820, 2));
         assert_eq!(device.peers[0].allowed_ips, ["10.9.0.1/32".parse().unwrap(), "10.9.0.2/32".parse().unwrap()]);
-        assert_eq!(device.peers[0].received_bytes, 7);
         assert_eq!(device.peers[0].last_handshake.unwrap().millis(), 1_800_000_000_000);
     }
 

@@ -117,8 +117,6 @@ impl Answer {
             "preshared_key" => peer.preshared_key = PresharedKey::as_listed(*key(value)?),
             "allowed_ip" => peer.allowed_ips.push(value.parse::<IpNet>().map_err(|_| UNREADABLE)?),
             "last_handshake_time_sec" => peer.last_handshake = handshake_at(number(value)?),
-            "rx_bytes" => peer.received_bytes = number(value)?,
-            "tx_bytes" => peer.sent_bytes = number(value)?,
             _ => {}
         }
         Ok(())
@@ -188,8 +186,6 @@ mod tests {
             preshared_key: PresharedKey::as_listed([2; 32]),
             allowed_ips: vec!["10.9.0.2/32".parse().unwrap()],
             last_handshake: handshake_at(1_800_000_000),
-            received_bytes: 7,
-            sent_bytes: 9,
             ..PeerStatus::new(PublicKey::as_listed([1; 32]))
         };
         assert_eq!(device.peers, [expected, PeerStatus::new(PublicKey::as_listed([2; 32]))]);

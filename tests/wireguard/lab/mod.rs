@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use wiretoll::config::Egress;
 use wiretoll::domain::interface_name::InterfaceName;
-use wiretoll::domain::keys::{PresharedKey, PrivateKey};
+use wiretoll::domain::keys::{PresharedKey, PrivateKey, PublicKey};
 use wiretoll::domain::peer_diff::{PeerConfig, PeerStatus, diff};
 use wiretoll::netfilter::{Customer, Firewall};
 use wiretoll::wireguard::interface::{Error, Interface, Settings};
@@ -231,6 +231,14 @@ impl Lab {
 pub async fn raise(interface: &mut Interface, settings: &Settings) -> Result<(), Error> {
     interface.prepare(settings).await?;
     interface.bring_up(settings).await
+}
+
+/// Bytes that the server has had from a peer, by WireGuard's own count, which ends with the peer.
+pub fn received(key: &PublicKey) -> u64 {
+    let output = Command::new("wg").args(["show", "wg0", "transfer"]).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let mut peers = shown.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    peers.find(|peer| peer[0] == key.to_string()).unwrap()[1].parse().unwrap()
 }
 
 /// Ends the firewall, as a reboot does.
