@@ -10,6 +10,9 @@ use super::{Customer, Firewall};
 
 /// Mail, which a shared address is blocked for.
 const BLOCKED_PORTS: [u16; 4] = [25, 465, 587, 2_525];
+/// The link of the provider's that the machine is on. Whoever asks there is answered as the machine: clouds tell it their
+/// instances' secrets, over IPv6 at an address of Amazon's that is not link-local.
+const BLOCKED_ADDRESSES: [(&str, &str); 2] = [("ip", "169.254.0.0/16"), ("ip6", "{ fe80::/10, fd00:ec2::254 }")];
 const BYTES_OF_KBIT: u32 = 125;
 /// What one packet may be at most, when offloads have put several together; a smaller burst would drop it for ever.
 const BURST_BYTES: u32 = 128 * 1_024;
@@ -145,6 +148,9 @@ fn egress(firewall: &Firewall) -> String {
     let ports = BLOCKED_PORTS.map(|port| port.to_string()).join(", ");
     let reject = "reject with icmpx type admin-prohibited";
     let mut rules = format!("{out} meta l4proto {{ tcp, udp }} th dport {{ {ports} }} {reject}\n");
+    for (family, addresses) in BLOCKED_ADDRESSES {
+        push(&mut rules, format_args!("{out} {family} daddr {addresses} {reject}\n"));
+    }
     let most = egress.connections_per_customer;
     for (family, set) in [("ip", "flows4"), ("ip6", "flows6")] {
         push(&mut rules, format_args!("{out} add @{set} {{ {family} saddr ct count over {most} }} drop\n"));

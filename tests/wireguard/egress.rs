@@ -1,5 +1,7 @@
 //! What customers may start towards the internet.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use wiretoll::config::Egress;
 use wiretoll::netfilter::{self, Firewall};
 
@@ -23,6 +25,27 @@ fn customers_leave_by_the_public_address_but_send_no_mail() {
         assert_eq!(dial(Place::A, lab.a.address6, VISITOR6, 80).await.unwrap().seen_as, PUBLIC6);
         for mail in [25, 587] {
             let error = dial(Place::A, lab.a.address, VISITOR, mail).await.unwrap_err();
+            assert_ne!(error.kind(), std::io::ErrorKind::TimedOut, "refused at once, not swallowed");
+        }
+    });
+}
+
+/// There the clouds tell their instances who these are, and with which credentials.
+#[test]
+fn customers_do_not_ask_the_server_s_cloud_in_the_server_s_name() {
+    lab::run(async |mut lab: Lab| {
+        let (metadata, metadata6) = (Ipv4Addr::new(169, 254, 169, 254), "fd00:ec2::254".parse::<Ipv6Addr>().unwrap());
+        Place::Visitor.ip(&format!("addr add {metadata}/32 dev srv0\naddr add {metadata6}/128 dev srv0 nodad\n"));
+        let _cloud =
+            [metadata.into(), metadata6.into()].map(|address: IpAddr| Echo::listen(Place::Visitor, address, 80));
+        lab.open().await;
+        dial(Place::Server, PUBLIC, metadata, 80).await.unwrap();
+        dial(Place::Server, PUBLIC6, metadata6, 80).await.unwrap();
+
+        let refused = dial(Place::A, lab.a.address, metadata, 80).await.unwrap_err();
+        let refused6 = dial(Place::A, lab.a.address6, metadata6, 80).await.unwrap_err();
+
+        for error in [refused, refused6] {
             assert_ne!(error.kind(), std::io::ErrorKind::TimedOut, "refused at once, not swallowed");
         }
     });
