@@ -44,9 +44,9 @@ step() { printf '\n=== [%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$1";
 
 # Program and Debian package, of what runs here and of what goes into the machine.
 readonly HERE="qemu-system-x86_64:qemu-system-x86 cpio:cpio zstd:zstd depmod:kmod jq:jq dpkg-deb:dpkg strip:binutils"
-readonly INSIDE="busybox:busybox-static modprobe:kmod sh:dash mount:mount unshare:util-linux nsenter:util-linux
-  ip:iproute2 ping:iputils-ping sysctl:procps wg:wireguard-tools wireguard-go:wireguard-go nft:nftables
-  conntrack:conntrack timeout:coreutils"
+readonly INSIDE="busybox:busybox-static modprobe:kmod sh:dash bash:bash mount:mount unshare:util-linux
+  nsenter:util-linux ip:iproute2 ss:iproute2 ping:iputils-ping sysctl:procps wg:wireguard-tools wg-quick:wireguard-tools
+  wireguard-go:wireguard-go nft:nftables conntrack:conntrack timeout:coreutils"
 
 check_programs() {
   local pair missing=()
@@ -111,7 +111,8 @@ make_root() {
   # What the kernel calls when something is not loaded yet.
   cp "$(command -v modprobe)" "$WORK/root/sbin/modprobe"
   cp "$(command -v sh)" "$WORK/root/bin/sh"
-  for name in cat cut echo ls mkdir poweroff sleep; do
+  cp "$(command -v bash)" "$WORK/root/bin/bash"
+  for name in cat chmod cut echo grep ls mkdir poweroff readlink rm sed sleep sort stat; do
     ln -sf /usr/bin/busybox "$WORK/root/usr/bin/$name"
   done
   ln -sf /usr/bin/busybox "$WORK/root/bin/busybox"
