@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use wiretoll::app::close_orders::close_due_orders;
 use wiretoll::app::{Unavailable, reconcile};
 use wiretoll::config::{LndTrust, MacaroonSource};
+use wiretoll::domain::server::Pool;
 use wiretoll::lnd::WalletState;
 use wiretoll::lnd_simulator::faults::Fault;
 use wiretoll::lnd_simulator::methods::Method;
@@ -23,6 +24,7 @@ on_both_databases!(
     scenario_03_a_frozen_connection_costs_one_deadline,
     scenario_03_a_silent_stream_is_made_up_for_by_a_sweep,
     scenario_11_a_node_full_of_invoices_is_listed_in_pages_and_only_once,
+    scenario_11_so_many_open_orders_are_asked_about_and_more_are_listed,
     scenario_12_a_revoked_macaroon_is_replaced_without_a_restart,
     scenario_12_a_node_that_refuses_us_is_not_asked_about_every_order,
     scenario_12_a_renewed_certificate_is_taken_up_without_a_restart,
@@ -112,6 +114,28 @@ async fn scenario_11_a_node_full_of_invoices_is_listed_in_pages_and_only_once(on
     let listed = shop.node.calls(Method::ListInvoices) - lists;
     // A second sweep may have begun.
     assert!(listed <= 4, "{listed} pages");
+}
+
+/// At a start and in any other sweep alike.
+async fn scenario_11_so_many_open_orders_are_asked_about_and_more_are_listed(on: On) {
+    const ASKED_ABOUT: u64 = 500;
+    let mut shop = Shop::open_with(on, |config| {
+        config.servers[0].pool = Pool::new("10.9.0.0/21".parse().unwrap(), 35_000, None).unwrap();
+    })
+    .await;
+    for _ in 0..ASKED_ABOUT / 50 {
+        join_all((0..50).map(|_| shop.order())).await;
+    }
+    for (open, expected) in [(ASKED_ABOUT, ASKED_ABOUT), (ASKED_ABOUT + 1, 0)] {
+        shop.rest().await;
+        let asked = shop.node.calls(Method::LookupInvoice);
+        assert_eq!(reconcile::sweep(shop.app()).await.unwrap(), 0);
+        assert_eq!(shop.node.calls(Method::LookupInvoice) - asked, expected, "{open} are open");
+        assert_eq!(reconcile::catch_up(shop.app()).await.unwrap(), 0);
+        assert_eq!(shop.node.calls(Method::LookupInvoice) - asked, 2 * expected, "{open} are open");
+        shop.start().await;
+        shop.order().await;
+    }
 }
 
 /// LND's registry can deadlock: it answers everything but `AddInvoice`.
