@@ -35,6 +35,8 @@ use figures::Figures;
 
 const INSIDE: &str = "WIRETOLL_LAB";
 const ROUNDS: usize = 5;
+/// Programs that one part alone needs; Debian's packages have the same names.
+const NEEDED: [(&str, &str); 2] = [("throughput", "iperf3"), ("lapses", "conntrack")];
 
 fn main() -> ExitCode {
     // `cargo bench` adds an argument of its own; `cargo test --all-targets` runs benches without it.
@@ -42,7 +44,12 @@ fn main() -> ExitCode {
     if !arguments.iter().any(|argument| argument == "--bench") {
         return ExitCode::SUCCESS;
     }
+    let is_wanted = |part: &str| arguments.len() == 1 || arguments.iter().any(|argument| argument == part);
     if std::env::var_os(INSIDE).is_none() {
+        if let Err(missing) = possible(is_wanted) {
+            eprintln!("nothing can be measured: {missing}");
+            return ExitCode::FAILURE;
+        }
         let mut command = lab::unshare();
         command.arg(std::env::current_exe().expect("a program has a path")).args(&arguments).env(INSIDE, "1");
         let ended = command.status().expect("unshare can be started");
@@ -52,7 +59,6 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         let mut figures = Figures::default();
         let mut lab = lab::Lab::new().await;
-        let is_wanted = |part: &str| arguments.len() == 1 || arguments.iter().any(|argument| argument == part);
         if is_wanted("throughput") {
             throughput::measure(&mut lab, &mut figures).await;
         }
@@ -71,4 +77,15 @@ fn main() -> ExitCode {
         print!("{}", figures.table());
     });
     ExitCode::SUCCESS
+}
+
+/// Before minutes have gone by.
+fn possible(is_wanted: impl Fn(&str) -> bool) -> Result<(), String> {
+    lab::possible()?;
+    match NEEDED.iter().find(|(part, program)| is_wanted(part) && !lab::has(program)) {
+        Some((part, program)) => {
+            Err(format!("{part} needs {program}: apt-get install {program}, or name the other parts"))
+        }
+        None => Ok(()),
+    }
 }

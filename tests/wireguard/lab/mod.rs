@@ -13,7 +13,6 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -110,9 +109,6 @@ fn path_with_system_folders() -> OsString {
 
 /// Why there can be no lab here.
 pub fn possible() -> Result<(), String> {
-    let path = path_with_system_folders();
-    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let has = |program: &&str| folders.iter().any(|folder| folder.join(program).exists());
     if let Some(program) = PROGRAMS.iter().find(|program| !has(program)) {
         return Err(format!("the program {program} is missing"));
     }
@@ -124,6 +120,10 @@ pub fn possible() -> Result<(), String> {
         }
         Err(error) => Err(format!("unshare: {error}")),
     }
+}
+
+pub fn has(program: &str) -> bool {
+    std::env::split_paths(&path_with_system_folders()).any(|folder| folder.join(program).exists())
 }
 
 impl Lab {
