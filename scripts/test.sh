@@ -17,9 +17,13 @@ esac
 # From this commit on, databases are in use.
 readonly MIGRATIONS_FIXED_IN=2b29405
 readonly TOOLS="$PWD/target/tools"
+readonly GIGABYTES=8
 export PATH="$TOOLS/bin:$PATH:/usr/sbin:/sbin"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 export INSTA_UPDATE=no # a changed snapshot is a failure here, not a new file
+if [[ ${CI:-} == true ]]; then
+  export CARGO_INCREMENTAL=0 # what nobody builds upon later would take half the disk
+fi
 
 current="start"
 skipped=()
@@ -91,6 +95,15 @@ finish() {
 finish_at_the_end
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
+
+# A linker that finds the disk full is told as an error in the code.
+check_room() {
+  local free
+  free="$(df --output=avail -BG . 2>/dev/null | tail -1 | tr -dc '0-9')"
+  if [[ -n $free ]] && ((free < GIGABYTES)); then
+    echo "WARNING: $free GB are free here; a run from nothing writes about $GIGABYTES GB, most of it below target/"
+  fi
+}
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -228,6 +241,7 @@ kill_tests() {
 step "set-up"
 has cargo || { echo "Rust is missing: see https://rustup.rs" && exit 1; }
 cargo --version
+check_room
 install_missing
 install_components
 receivers_libraries
