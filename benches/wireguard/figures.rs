@@ -47,7 +47,7 @@ impl Figures {
         let verdict = |met: bool| if met { "met" } else { "MISSED" };
         let target = match target {
             Target::AtMost(most) => format!("at most {most:.1} of it: {}", verdict(ratio <= *most)),
-            Target::AtLeast(least) => format!("at least {least:.1} of it: {}", verdict(ratio >= *least)),
+            Target::AtLeast(least) => format!("at least {least} of it: {}", verdict(ratio >= *least)),
             Target::MoreBy(most) => {
                 let more = values.0 - values.1;
                 format!("at most {most:.0} ms more, it is {more:.2}: {}", verdict(more <= *most))

@@ -6,9 +6,6 @@ use crate::domain::keys::PrivateKey;
 use crate::domain::peer_diff::PeerStatus;
 use crate::domain::time::Timestamp;
 
-/// Peers in one message, or one train of them.
-pub const MOST_PEERS: usize = 500;
-
 /// A handshake before 2001 is none, or an age that a daemon gives instead of a time.
 const FIRST_CREDIBLE_SECOND: i64 = 1_000_000_000;
 

@@ -11,10 +11,12 @@ use netlink_packet_wireguard::{
 };
 use zeroize::Zeroize;
 
-use super::device::{Device, MOST_PEERS, handshake_at};
+use super::device::{Device, handshake_at};
 use crate::domain::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::domain::peer_diff::{PeerChange, PeerConfig, PeerStatus};
 
+/// Peers in one message.
+const MOST_PEERS: usize = 500;
 /// The list of peers is one attribute, whose length has 16 bits.
 const LARGEST_LIST: usize = 32 * 1_024;
 const NO_PRESHARED_KEY: [u8; 32] = [0; 32];

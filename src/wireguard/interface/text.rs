@@ -55,11 +55,10 @@ fn push_peer(request: &mut String, peer: &PeerConfig) {
 }
 
 fn push_key(request: &mut String, name: &str, key: &[u8; 32]) {
-    push(request, format_args!("{name}="));
-    for byte in key {
-        push(request, format_args!("{byte:02x}"));
-    }
-    request.push('\n');
+    let mut digits = Zeroizing::new([0; 64]);
+    // Sixty-four digits always fit.
+    let _ = hex::encode_to_slice(key, &mut *digits);
+    push(request, format_args!("{name}={}\n", std::str::from_utf8(&*digits).unwrap_or_default()));
 }
 
 fn push(request: &mut String, text: std::fmt::Arguments<'_>) {
