@@ -9,7 +9,7 @@ use super::{App, Error};
 use crate::config::RateSource;
 use crate::domain::time::MINUTE;
 use crate::domain::webhook::Disabled;
-use crate::metrics::readings::{AgentUse, Readings, ServerUse, Stored, WebhookUse};
+use crate::metrics::readings::{AgentUse, Readings, ServerUse, Stored, WaitingFor, WebhookUse};
 use crate::store::{EndpointCount, Occupancy, ServerState};
 
 /// Shorter than Prometheus waits for a page by default (10 s): then the rest of it is shown all the same.
@@ -82,9 +82,14 @@ async fn webhook_use(app: &App) -> Result<WebhookUse, Error> {
         let same = |one: &&EndpointCount| one.owner == owner && one.disabled == disabled;
         (owner, disabled, counted.iter().find(same).map_or(0, |one| one.count))
     });
-    let age = waiting.since.map_or(0, |since| app.clock.now().since(since));
-    let oldest = Duration::from_millis(u64::try_from(age).unwrap_or(0));
-    Ok(WebhookUse { waiting: waiting.count, oldest, endpoints: endpoints.collect() })
+    let now = app.clock.now();
+    let waiting = ["operator", "account", "buyer"].map(|owner| {
+        let of_owner = waiting.iter().find(|waiting| waiting.owner == owner);
+        let age = of_owner.map_or(0, |waiting| now.since(waiting.since));
+        let oldest = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+        WaitingFor { owner, count: of_owner.map_or(0, |waiting| waiting.count), oldest }
+    });
+    Ok(WebhookUse { waiting: waiting.into(), endpoints: endpoints.collect() })
 }
 
 /// Those that there are none of are told, too: an alarm must tell none from unknown.

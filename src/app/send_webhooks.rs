@@ -139,7 +139,6 @@ async fn finish(app: &App, endpoint: &Endpoint, delivery: &Delivery, answer: Ans
         next: next(delivery, answer, now),
     };
     let mut tx = app.store.begin().await?;
-    // The endpoint's row first, as everybody locks them.
     tx.note_attempt(endpoint.id, failed_at).await?;
     tx.finish_attempt(&attempted).await?;
     let because = why_disabled(endpoint, answer, now);

@@ -57,11 +57,17 @@ pub struct Stored {
 /// How webhooks stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookUse {
-    /// Deliveries that wait, and since when the oldest does.
-    pub waiting: u64,
-    pub oldest: Duration,
+    pub waiting: Vec<WaitingFor>,
     /// By owner and by why they are disabled.
     pub endpoints: Vec<(&'static str, &'static str, u64)>,
+}
+
+/// Deliveries to the webhooks of one kind of owner that wait, and how long the oldest has waited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingFor {
+    pub owner: &'static str,
+    pub count: u64,
+    pub oldest: Duration,
 }
 
 /// What a server's agent said last.
@@ -103,6 +109,8 @@ impl Readings {
         table.agents.silent.clear();
         table.agents.behind.clear();
         table.agents.troubles.clear();
+        table.webhooks.waiting.clear();
+        table.webhooks.oldest.clear();
         table.webhooks.endpoints.clear();
         if let Some(stored) = &self.stored {
             stored.enter(table);
@@ -148,8 +156,11 @@ impl Stored {
 
 impl WebhookUse {
     fn enter(&self, table: &Table) {
-        table.webhooks.waiting.set(i64::try_from(self.waiting).unwrap_or(i64::MAX));
-        table.webhooks.oldest.set(self.oldest.as_secs_f64());
+        for WaitingFor { owner, count, oldest } in &self.waiting {
+            let of_owner = labels([("owner", owner)]);
+            set(&table.webhooks.waiting, &of_owner, *count);
+            table.webhooks.oldest.get_or_create(&of_owner).set(oldest.as_secs_f64());
+        }
         for (owner, disabled, count) in &self.endpoints {
             set(&table.webhooks.endpoints, &labels([("owner", owner), ("disabled", disabled)]), *count);
         }

@@ -138,8 +138,8 @@ pub struct Agents {
 #[derive(Debug)]
 pub struct Webhooks {
     pub attempts: Counters,
-    pub waiting: Gauge,
-    pub oldest: Seconds,
+    pub waiting: Gauges,
+    pub oldest: Family<Labels, Seconds>,
     pub endpoints: Gauges,
 }
 
@@ -396,13 +396,13 @@ impl Webhooks {
             ),
             waiting: rows.row(
                 "wiretoll_webhook_deliveries_waiting",
-                "Deliveries of webhooks that were not made yet, or not taken",
-                Gauge::default(),
+                "Deliveries of webhooks that were not made yet, or not taken, by owner (operator, account, buyer)",
+                Gauges::default(),
             ),
             oldest: rows.row(
                 "wiretoll_webhook_oldest_waiting_seconds",
                 "Since the oldest of them was entered",
-                Seconds::default(),
+                Family::default(),
             ),
             endpoints: rows.row(
                 "wiretoll_webhook_endpoints",

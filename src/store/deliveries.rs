@@ -83,11 +83,13 @@ pub struct DueEndpoint {
 }
 
 /// Deliveries that wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingDeliveries {
+    /// `operator`, `account`, or `buyer` for the callback of an order.
+    pub owner: String,
     pub count: u64,
     /// When the oldest one was made.
-    pub since: Option<Timestamp>,
+    pub since: Timestamp,
 }
 
 /// Everything that [`delivery_from`] reads; `events.id` takes the place of `id` where an event is read.
@@ -181,15 +183,21 @@ impl Store {
         rows.iter().map(due_endpoint_from).collect()
     }
 
-    pub async fn count_waiting_deliveries(&self) -> Result<WaitingDeliveries> {
-        let row = sqlx::query(
-            "SELECT CAST(count(*) AS BIGINT) AS n, CAST(min(created_at) AS BIGINT) AS since FROM webhook_deliveries \
-             WHERE state = 'pending'",
+    /// By owner; whoever waits for nothing is not among them.
+    pub async fn count_waiting_deliveries(&self) -> Result<Vec<WaitingDeliveries>> {
+        let rows = sqlx::query(
+            "SELECT CASE e.kind WHEN 'account' THEN 'account' WHEN 'callback' THEN 'buyer' ELSE 'operator' END AS owner, \
+             CAST(count(*) AS BIGINT) AS n, CAST(min(d.created_at) AS BIGINT) AS since FROM webhook_deliveries d \
+             JOIN webhook_endpoints e ON e.id = d.endpoint_id WHERE d.state = 'pending' GROUP BY 1",
         )
-        .one_from(&self.reader)
+        .all_from(&self.reader)
         .await?;
-        let record = Record::new("webhook_deliveries", &row);
-        Ok(WaitingDeliveries { count: record.unsigned_u64("n")?, since: record.optional_time("since")? })
+        let counted = |row: &AnyRow| {
+            let record = Record::new("webhook_deliveries", row);
+            let (owner, count) = (record.text("owner")?, record.unsigned_u64("n")?);
+            Ok(WaitingDeliveries { owner, count, since: record.time("since")? })
+        };
+        rows.iter().map(counted).collect()
     }
 }
 

@@ -236,10 +236,11 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes a success or a failure; the first of nothing but failures is what counts.
+    /// Notes a success or a failure; the first of nothing but failures is what counts. A failure locks the row until the
+    /// transaction ends: the endpoint may be disabled next, which locks its deliveries, and everybody begins with it.
     pub async fn note_attempt(&mut self, endpoint: Uuid, failed_at: Option<Timestamp>) -> Result<()> {
         let sql = match failed_at {
-            Some(_) => "UPDATE webhook_endpoints SET failing_since = $2 WHERE id = $1 AND failing_since IS NULL",
+            Some(_) => "UPDATE webhook_endpoints SET failing_since = coalesce(failing_since, $2) WHERE id = $1",
             None => "UPDATE webhook_endpoints SET failing_since = $2 WHERE id = $1 AND failing_since IS NOT NULL",
         };
         sqlx::query(sql)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use uuid::Uuid;
 use wiretoll::app::add_webhook::add_webhook;
 use wiretoll::app::change_webhook::{WebhookChange, Whose, change_webhook, rotate_webhook};
@@ -19,6 +20,7 @@ use wiretoll::domain::webhook_secret::WebhookSecret;
 use wiretoll::store::{Delivery, DeliveryFilter};
 
 use crate::database::{connect, number};
+use crate::metrics::{Page, with_metrics};
 use crate::on_both_databases;
 use crate::receiver::{Answer, Received, Receiver};
 use crate::shop::{API, On, Shop};
@@ -43,6 +45,8 @@ on_both_databases!(
     where_nobody_listens_events_are_marked_as_they_are_written,
     what_ended_is_forgotten_after_its_time,
     a_test_is_told_to_its_webhook_only,
+    what_waits_is_told_by_whose_it_is,
+    a_failure_locks_its_endpoint_first,
 );
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -385,6 +389,44 @@ async fn one_that_only_fails_is_disabled_after_five_days_with_a_notice(on: On) {
     send_due(&shop).await;
     assert_eq!(receiver.types("/yours"), ["webhook.disabled"]);
     assert!(deliveries(&shop).await.iter().all(|one| one.state != "pending"));
+}
+
+/// An alarm is about the operator's own: strangers' receivers fail as they like.
+async fn what_waits_is_told_by_whose_it_is(on: On) {
+    let receiver = Receiver::start().await;
+    let shop = Shop::open_with(on, |config| {
+        allow_this_machine(config);
+        with_metrics(config);
+    })
+    .await;
+    receiver.answers("/theirs", Answer::status(500));
+    let order = with_callback(&shop, &receiver.url("/theirs")).await;
+    shop.pay(&order.invoice).await;
+    until_outcome(&shop, "refused").await;
+    shop.clock.advance(1_000);
+    let page = Page::of(&shop).await;
+    let of = |metric: &str, owner: &str| page.value(&format!("wiretoll_webhook_{metric}{{owner=\"{owner}\"}}"));
+    assert!(of("deliveries_waiting", "buyer") >= 1.0 && of("oldest_waiting_seconds", "buyer") >= 1.0);
+    for owner in ["operator", "account"] {
+        assert_eq!((of("deliveries_waiting", owner), of("oldest_waiting_seconds", owner)), (0.0, 0.0), "{owner}");
+    }
+}
+
+/// Whoever disables one locks it and then its deliveries; an attempt that has a delivery's row and then wants the
+/// endpoint's would stop both.
+async fn a_failure_locks_its_endpoint_first(on: On) {
+    let receiver = Receiver::start().await;
+    let shop = telling(on, &receiver, &[("/hooks", &["order.paid"])]).await;
+    let (store, id) = (&shop.app().store, endpoint_at(&shop, "/hooks").await.id);
+    let mut before = store.begin().await.unwrap();
+    before.note_attempt(id, Some(shop.clock.now())).await.unwrap();
+    before.commit().await.unwrap();
+    let mut attempt = store.begin().await.unwrap();
+    attempt.note_attempt(id, Some(shop.clock.now())).await.unwrap();
+    let locked = async || store.begin().await.unwrap().lock_endpoint(id).await.unwrap();
+    assert!(timeout(Duration::from_millis(300), locked()).await.is_err(), "it was locked twice");
+    attempt.commit().await.unwrap();
+    assert!(timeout(Duration::from_secs(10), locked()).await.unwrap().is_some());
 }
 
 async fn a_redirect_is_not_followed(on: On) {
