@@ -1,11 +1,13 @@
 //! The OpenAPI 3.1 document, made from the handlers themselves, and a page to read it on.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
-use actix_web::http::header::LOCATION;
-use actix_web::web::ServiceConfig;
+use actix_web::http::header::{CONTENT_ENCODING, ContentEncoding, LOCATION};
+use actix_web::web::{Path, ServiceConfig};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use utoipa_swagger_ui::{Config, SwaggerUi};
+use utoipa_swagger_ui::Config;
 
 use super::error::{Error, ErrorBody};
 use super::{account, operations, referrals, routing, security_txt, stripe, subscriptions as s, tools as t};
@@ -87,12 +89,10 @@ impl Modify for Credentials {
 }
 
 pub fn routes(config: &mut ServiceConfig) {
-    // Swagger UI would otherwise send the document to a validator on the internet.
-    let ui = Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true);
     config
         .service(routing::get("/openapi.json", json))
         .service(routing::get("/docs", to_docs))
-        .service(SwaggerUi::new("/docs/{_:.*}").config(ui));
+        .service(routing::get("/docs/{file:.*}", page));
 }
 
 /// The document as indented JSON.
@@ -110,4 +110,17 @@ async fn json() -> Result<HttpResponse, Error> {
 
 async fn to_docs() -> HttpResponse {
     HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()
+}
+
+/// A file of Swagger UI; its own service answers `HEAD` as if there were none.
+async fn page(file: Path<String>) -> Result<HttpResponse, Error> {
+    // It would otherwise send the document to a validator on the internet.
+    let ui = Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true);
+    let found = utoipa_swagger_ui::serve(&file, Arc::new(ui)).map_err(|_| Error::internal())?;
+    let file = found.ok_or_else(routing::nothing_there)?;
+    let mut response = HttpResponse::Ok();
+    if file.gzpipped {
+        response.insert_header((CONTENT_ENCODING, ContentEncoding::Gzip));
+    }
+    Ok(response.content_type(file.content_type).body(file.bytes))
 }

@@ -211,6 +211,10 @@ async fn the_document_describes_every_path_and_the_page_needs_no_internet() {
     let script = instance.get("/docs/swagger-initializer.js").await;
     assert!(page.status == 200 && !page.body.contains("//"), "{}", page.body);
     assert!(script.body.contains(r#""validatorUrl": "none""#), "{}", script.body);
+    for (path, status) in [("/docs", 308), ("/docs/", 200), ("/docs/nothing.js", 404)] {
+        let head = instance.send(TestRequest::default().method(Method::HEAD).uri(path)).await;
+        assert_eq!(head.status, status, "{path}");
+    }
 }
 
 #[actix_web::test]
