@@ -81,6 +81,8 @@ async fn options_change_the_text_and_nothing_else(on: On) {
     assert_eq!(other.body["server"]["allowedIPs"], "0.0.0.0/0, ::/0");
     assert_eq!(other.body["peer"]["address6"], "fd66:9::2/128");
     assert!(other.body["configQr"].as_str().unwrap().contains("<svg"));
+    let message = |answer: &Value| answer["message"].as_str().unwrap().to_owned();
+    assert!(message(&plain.body).contains("Umbrel") && message(&other.body).contains("makes no routes"));
     for same in ["privateKey", "presharedKey", "publicKey", "address"] {
         assert_eq!(other.body["peer"][same], plain.body["peer"][same], "{same}");
     }

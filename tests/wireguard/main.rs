@@ -33,7 +33,7 @@
 //!
 //! Not shown, as no part of this program meets it: one key on two machines (its endpoint flips; we never read endpoints, so
 //! that nobody is told), a server's name that a client looks up only once, and how Umbrel and StartOS set their tunnels up
-//! (a claim does not say which form of the config they need). Nor does an agent's start try a forwarded port: it looks for
+//! (a claim says which form of the config it is, and for whom). Nor does an agent's start try a forwarded port: it looks for
 //! other firewalls' policies. The README names these among what is not there.
 
 #![expect(

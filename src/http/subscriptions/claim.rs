@@ -23,6 +23,12 @@ use crate::wireguard::config_text::Options;
 const ERASED: &str = "the private key of this config is not kept here any more; if you have it, claim with its \
                       wgPublicKey, else ask the operator to rekey the subscription, with your payment hash and claim token";
 
+/// Which variant of the text it is, and whom it suits.
+const WITH_ROUTES: &str = "the config is ready, as wg-quick on a machine of its own, Umbrel and StartOS take it; for a container, \
+                           claim with options.tableOff";
+const WITHOUT_ROUTES: &str =
+    "the config is ready; with Table = off it makes no routes, for containers and whoever makes their own";
+
 /// `referralCode`, which clients also send, is ignored.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -70,7 +76,8 @@ pub struct ClaimResponse {
     /// `success` or `error`.
     #[schema(value_type = String, example = "success")]
     status: &'static str,
-    #[schema(value_type = String, example = "the config is ready")]
+    /// Which variant of the text this is, and whom it suits; or why there is none.
+    #[schema(value_type = String, example = "the config is ready, ...")]
     message: &'static str,
     #[schema(value_type = String, format = DateTime, example = "2026-12-22T12:00:00.000Z")]
     subscription_end: Timestamp,
@@ -188,7 +195,7 @@ impl ClaimResponse {
         Ok(Self {
             success: !erased,
             status: if erased { "error" } else { "success" },
-            message: if erased { ERASED } else { "the config is ready" },
+            message: message(claimed),
             subscription_end: subscription.ends_at,
             subscription: ClaimedSubscription {
                 id: subscription.id.to_string(),
@@ -216,6 +223,14 @@ impl ClaimResponse {
         let code = QrCode::new(text).map_err(|_| Error::internal())?;
         let svg = code.render::<svg::Color<'_>>().min_dimensions(256, 256).build();
         Ok(Self { config_qr: Some(svg), ..self })
+    }
+}
+
+fn message(claimed: &Claimed) -> &'static str {
+    match (&claimed.private_key, claimed.config.table_off) {
+        (PrivateKeyShown::Erased, _) => ERASED,
+        (_, false) => WITH_ROUTES,
+        (_, true) => WITHOUT_ROUTES,
     }
 }
 

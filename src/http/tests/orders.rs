@@ -201,7 +201,7 @@ async fn scenario_23_a_claim_repeated_is_the_same_answer() {
     {
       "success": true,
       "status": "success",
-      "message": "the config is ready",
+      "message": "the config is ready, as wg-quick on a machine of its own, Umbrel and StartOS take it; for a container, claim with options.tableOff",
       "subscriptionEnd": "2017-07-01T10:57:38.000Z",
       "subscription": {
         "id": "[id]",
