@@ -11,8 +11,11 @@ use super::{Customer, Firewall};
 /// Mail, which a shared address is blocked for.
 const BLOCKED_PORTS: [u16; 4] = [25, 465, 587, 2_525];
 /// The link of the provider's that the machine is on. Whoever asks there is answered as the machine: clouds tell it their
-/// instances' secrets, over IPv6 at an address of Amazon's that is not link-local.
-const BLOCKED_ADDRESSES: [(&str, &str); 2] = [("ip", "169.254.0.0/16"), ("ip6", "{ fe80::/10, fd00:ec2::254 }")];
+/// instances' secrets, some at addresses that are not link-local: Alibaba, Azure; Amazon, Google, Scaleway.
+const BLOCKED_ADDRESSES: [(&str, &str); 2] = [
+    ("ip", "{ 169.254.0.0/16, 100.100.100.200, 168.63.129.16 }"),
+    ("ip6", "{ fe80::/10, fd00:ec2::254, fd20:ce::254, fd00:42::42 }"),
+];
 const BYTES_OF_KBIT: u32 = 125;
 /// What one packet may be at most, when offloads have put several together; a smaller burst would drop it for ever.
 const BURST_BYTES: u32 = 128 * 1_024;

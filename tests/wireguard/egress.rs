@@ -1,6 +1,6 @@
 //! What customers may start towards the internet.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use wiretoll::config::Egress;
 use wiretoll::netfilter::{self, Firewall};
@@ -34,19 +34,33 @@ fn customers_leave_by_the_public_address_but_send_no_mail() {
 #[test]
 fn customers_do_not_ask_the_server_s_cloud_in_the_server_s_name() {
     lab::run(async |mut lab: Lab| {
-        let (metadata, metadata6) = (Ipv4Addr::new(169, 254, 169, 254), "fd00:ec2::254".parse::<Ipv6Addr>().unwrap());
-        Place::Visitor.ip(&format!("addr add {metadata}/32 dev srv0\naddr add {metadata6}/128 dev srv0 nodad\n"));
-        let _cloud =
-            [metadata.into(), metadata6.into()].map(|address: IpAddr| Echo::listen(Place::Visitor, address, 80));
+        let clouds: [IpAddr; 7] = [
+            "169.254.169.254",
+            "100.100.100.200",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "fd00:42::42",
+            "fd00:42::43",
+        ]
+        .map(|address| address.parse().unwrap());
+        let mut listening = Vec::new();
+        for cloud in clouds {
+            let (bits, nodad) = if cloud.is_ipv4() { (32, "") } else { (128, "nodad") };
+            Place::Visitor.ip(&format!("addr add {cloud}/{bits} dev srv0 {nodad}\n"));
+            listening.push(Echo::listen(Place::Visitor, cloud, 80));
+        }
         lab.open().await;
-        dial(Place::Server, PUBLIC, metadata, 80).await.unwrap();
-        dial(Place::Server, PUBLIC6, metadata6, 80).await.unwrap();
-
-        let refused = dial(Place::A, lab.a.address, metadata, 80).await.unwrap_err();
-        let refused6 = dial(Place::A, lab.a.address6, metadata6, 80).await.unwrap_err();
-
-        for error in [refused, refused6] {
-            assert_ne!(error.kind(), std::io::ErrorKind::TimedOut, "refused at once, not swallowed");
+        let (nobody_s, secrets) = clouds.split_last().unwrap();
+        dial(Place::A, lab.a.address6, *nobody_s, 80).await.unwrap();
+        for cloud in secrets {
+            let (public, own): (IpAddr, IpAddr) = match cloud {
+                IpAddr::V4(_) => (PUBLIC.into(), lab.a.address.into()),
+                IpAddr::V6(_) => (PUBLIC6.into(), lab.a.address6.into()),
+            };
+            dial(Place::Server, public, *cloud, 80).await.unwrap();
+            let refused = dial(Place::A, own, *cloud, 80).await.unwrap_err();
+            assert_ne!(refused.kind(), std::io::ErrorKind::TimedOut, "{cloud}: refused at once, not swallowed");
         }
     });
 }
