@@ -23,6 +23,7 @@ const SLACK: Duration = Duration::from_millis(20);
 impl Agent {
     /// What stood before a restart or a reboot, without what has ended since.
     pub(super) async fn restore(&mut self) {
+        self.backoff.begin();
         self.look_around().await;
         if self.state.is_none() {
             return;

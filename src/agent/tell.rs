@@ -99,17 +99,21 @@ impl Agent {
 
     pub(super) async fn tell_usage(&mut self) {
         self.look_around().await;
-        match self.server.counted().await {
+        let mut counted = self.server.counted().await;
+        if let Err(error) = &counted {
+            tracing::warn!(%error, "what was used cannot be counted; everything is looked at");
+            self.verify().await;
+            // Whoever tells nothing for a minute and a half is held for dead.
+            counted = self.server.counted().await;
+        }
+        match counted {
             // One life of the counters after the other: what is told out of turn would count twice.
             Ok(counted) if self.tell_parting().await => {
                 self.reported.keep(&counted);
                 self.tell_counted(&counted).await;
             }
             Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "what was used cannot be counted; everything is looked at");
-                self.verify().await;
-            }
+            Err(error) => tracing::warn!(%error, "what was used still cannot be counted"),
         }
     }
 

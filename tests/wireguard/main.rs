@@ -25,7 +25,7 @@
 //! | a customer's own address is kept and told | `src/wireguard/interface/text.rs`, as above: it is never read |
 //! | strict `rp_filter` on the server | all of them: the lab has it |
 //! | two daemons share a socket's name | all of them: each has a `/run` of its own |
-//! | "online" for longer or shorter than a session lives | nothing is called online; `tests/it/agents.rs`: `the_last_handshake_is_shown_…` |
+//! | "online" for longer or shorter than a session lives | nothing is called online; `tests/it/agents/mod.rs`: `the_last_handshake_is_shown_…` |
 //! | another firewall beside ours drops what it does not know | `agent::what_is_set_up_wrong_is_told_at_the_start` |
 //!
 //! `wg-quick` reads every config here (`wg-quick strip`), with `Table = off`, too; the routes that it would make are the
