@@ -39,14 +39,17 @@ pub trait Listed<const N: usize> {
 
 impl Listing {
     pub fn print<const N: usize, T: Listed<N>>(&self, found: &[T]) -> anyhow::Result<()> {
+        let last = found.last().filter(|_| found.len() == self.limit as usize);
+        let more = last.map(|last| format!("there may be more: {}", last.option_for_more()));
         if self.json {
             let found: Vec<_> = found.iter().map(Listed::as_json).collect();
-            return output::print(serde_json::to_string_pretty(&found)?);
+            output::print(serde_json::to_string_pretty(&found)?)?;
+            more.iter().for_each(output::note);
+            return Ok(());
         }
         let rows: Vec<_> = found.iter().map(Listed::row).collect();
         output::print(table(T::HEADING, &rows).join("\n"))?;
-        let last = found.last().filter(|_| found.len() == self.limit as usize);
-        last.map_or(Ok(()), |last| output::print(format_args!("there may be more: {}", last.option_for_more())))
+        more.map_or(Ok(()), output::print)
     }
 }
 

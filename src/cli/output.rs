@@ -17,6 +17,12 @@ pub fn print(lines: impl Display) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes a line beside the output, for whoever reads it; a program that reads the output does not see it.
+pub fn note(line: impl Display) {
+    // Nobody has to be there to read it.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Whether the command ended early because nobody reads on, which is no mistake of its own.
 pub fn was_closed(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(|Unwritable(why)| why.kind() == ErrorKind::BrokenPipe)

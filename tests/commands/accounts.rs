@@ -125,7 +125,8 @@ async fn who_did_what_is_found_by_actor_account_subject_and_time() {
     let types = |options: &[&str]| {
         let (code, said) = place.run(&[&["audit", "list", "--json"], options].concat(), &[]);
         assert_eq!(code, 0, "{said}");
-        let acts: Vec<Value> = serde_json::from_str(&said).unwrap();
+        // Beside a full page it says how to ask for more.
+        let acts: Vec<Value> = serde_json::from_str(said.split("there may be more").next().unwrap()).unwrap();
         acts.iter().map(|act| text(act, "type").to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(types(&["--limit", "3"]), ["server.drained", "webhook.added", "account.api_key_created"]);

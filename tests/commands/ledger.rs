@@ -38,7 +38,9 @@ async fn orders_and_payments_are_listed_shown_and_resolved() {
     let (_, list) = place.run(&["order", "list", "--state", "pending", "--since", "2026-01-01", "--full-hash"], &[]);
     assert!(list.contains(text(&unpaid, "paymentHash")) && !list.contains(text(&paid, "orderId")), "{list}");
     let (_, list) = place.run(&["order", "list", "--json", "--limit", "1"], &[]);
-    let list: Value = serde_json::from_str(&list).unwrap();
+    let (list, more) = list.split_once("there may be more: ").expect("said beside the JSON");
+    let list: Value = serde_json::from_str(list).unwrap();
+    assert_eq!(more.trim_end(), format!("--before {}", text(&list[0], "orderId")));
     assert_eq!((&list[0]["amountSats"], list.as_array().unwrap().len()), (&json!(4500), 1));
 
     let (code, open) = place.run(&["payment", "list", "--open", "--json"], &[]);
