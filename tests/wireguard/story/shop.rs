@@ -168,7 +168,7 @@ fn config(node: &str) -> String {
          [limits.create]\nburst = 100\nper_minute = 1000\n\
          [[plans]]\nmonths = 1\nsats = 4500\n\
          [[servers]]\nid = \"eu-de\"\ncountry = \"Germany\"\ncity = \"Nuremberg\"\nflag = \"🇩🇪\"\n\
-         domain = \"{PUBLIC}\"\nport = {LISTEN_PORT}\npool = \"10.9.0.0/21\"\npool6 = \"fd66::/64\"\n\
+         domain = \"{PUBLIC}\"\nport = {LISTEN_PORT}\npool = \"10.9.0.0/19\"\npool6 = \"fd66::/64\"\n\
          first_port = {FIRST_PORT}\n\
          [agent]\nserver = \"eu-de\"\ninterface = \"wg0\"\nwan_interface = \"wan0\"\n\
          public_address = \"{PUBLIC}\"\npublic_address6 = \"{PUBLIC6}\"\nthrottled_kbit_per_second = 2000\n"
