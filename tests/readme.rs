@@ -329,23 +329,34 @@ fn a_receiver_in_bash_takes_what_is_signed() {
     let folder = TempDir::new().unwrap();
     let secret = WebhookSecret::from_key([7; 32]);
     std::fs::write(folder.path().join("receiver"), block("receiver-bash")).unwrap();
-    let answer = |secret: &WebhookSecret, mine: &WebhookSecret, body: &str, later: i64| {
+    let answer_to = |message: &str, secret: &WebhookSecret, mine: &WebhookSecret, body: &str, later: i64| {
         let mut variables = vec![("WEBHOOK_SECRET".to_owned(), mine.expose())];
-        for (name, value) in a_message(secret, MESSAGE) {
+        for (name, value) in a_message(secret, message) {
             variables.push((format!("HTTP_{}", name.to_uppercase().replace('-', "_")), value));
         }
         let at = &mut variables[2].1;
         *at = (at.parse::<i64>().unwrap() - later).to_string();
         std::fs::write(folder.path().join("body"), body).unwrap();
+        variables.push(("CONTENT_LENGTH".to_owned(), body.len().to_string()));
         let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        let told = bash("bash -euo pipefail receiver <body", folder.path(), &variables);
+        // Left open, as by a server that sends nothing after the body.
+        let open = "timeout 10 bash -euo pipefail receiver < <(cat body; exec sleep 20 2>/dev/null)";
+        let told = bash(open, folder.path(), &variables);
         String::from_utf8_lossy(&told.stdout).trim().to_owned()
+    };
+    let answer = |from: &WebhookSecret, mine: &WebhookSecret, body: &str, later: i64| {
+        answer_to(MESSAGE, from, mine, body, later)
     };
     assert_eq!(answer(&secret, &secret, MESSAGE, 0), "Status: 204");
     assert_eq!(answer(&secret, &secret, "{}", 0), "Status: 400");
     assert_eq!(answer(&secret, &secret, &format!("{MESSAGE}\n"), 0), "Status: 400");
     assert_eq!(answer(&WebhookSecret::from_key([6; 32]), &secret, MESSAGE, 0), "Status: 400");
     assert_eq!(answer(&secret, &secret, MESSAGE, 400), "Status: 400");
+    for (bytes, expected) in [(20_480, "Status: 204"), (20_481, "Status: 400")] {
+        let frame = serde_json::json!({ "type": "order.paid", "more": "" }).to_string();
+        let long = serde_json::json!({ "type": "order.paid", "more": "x".repeat(bytes - frame.len()) }).to_string();
+        assert_eq!((long.len(), answer_to(&long, &secret, &secret, &long, 0).as_str()), (bytes, expected));
+    }
 }
 
 /// Whether a page has the heading that a link's fragment names.
