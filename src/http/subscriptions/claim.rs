@@ -77,7 +77,7 @@ pub struct ClaimResponse {
     #[schema(value_type = String, example = "success")]
     status: &'static str,
     /// Which variant of the text this is, and whom it suits; or why there is none.
-    #[schema(value_type = String, example = "the config is ready, ...")]
+    #[schema(value_type = String, example = "the config is ready; with Table = off it makes no routes, for containers and whoever makes their own")]
     message: &'static str,
     #[schema(value_type = String, format = DateTime, example = "2026-12-22T12:00:00.000Z")]
     subscription_end: Timestamp,
